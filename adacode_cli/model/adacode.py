@@ -1,0 +1,143 @@
+"""AdaCode: encoder, basis codebooks, weight map, decoder (Liu et al., ICCV 2023, figure 2)."""
+
+from __future__ import annotations
+
+from functools import reduce
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from huggingface_hub import PyTorchModelHubMixin, hf_hub_download
+from huggingface_hub.constants import SAFETENSORS_SINGLE_FILE
+from torch import Tensor, nn
+
+from adacode_cli.model import checkpoint
+from adacode_cli.model.codebook import BasisCodebook, Quantised
+from adacode_cli.model.config import AdaCodeConfig
+from adacode_cli.model.decoder import Decoder, LiteDecoder
+from adacode_cli.model.encoder import (
+    CleanEncoder,
+    Features,
+    LiteCleanEncoder,
+    LiteRestorationEncoder,
+    RestorationEncoder,
+)
+from adacode_cli.model.weight_map import ConvWeightMap, SwinWeightMap, UnitWeightMap
+
+
+class Restoration(NamedTuple):
+    """A restored image and how it came about; every shape is at stride 8 but the image's.
+
+    image: (B, 3, s·H, s·W), unclamped. weight_map: (B, K, h, w). indices: (B, K, h, w).
+    features: the encoder's. quantised: one per basis codebook. merged: (B, C, h, w).
+    """
+
+    image: Tensor
+    weight_map: Tensor
+    indices: Tensor
+    features: Features
+    quantised: list[Quantised]
+    merged: Tensor
+
+
+class AdaCode(
+    nn.Module,
+    PyTorchModelHubMixin,
+    library_name="adacode",
+    tags=["image-restoration", "super-resolution", "vector-quantization"],
+    license="mit",
+):
+    """An image-adaptive codebook network.
+
+    ``forward`` takes RGB (B, 3, H, W) in [0, 1], H and W multiples of ``config.multiple``,
+    and returns a ``Restoration``.
+    """
+
+    def __init__(self, config: AdaCodeConfig) -> None:
+        super().__init__()
+        self.config = config
+        channels, count = config.widths[3], len(config.codebooks)
+        lite = config.family == "lite"
+        self.encoder = build_encoder(config)
+        self.codebooks = nn.ModuleList(
+            BasisCodebook(channels, book, unit=lite) for book in config.codebooks
+        )
+        self.weight_map = build_weight_map(config, channels, count)
+        self.decoder = LiteDecoder(config) if lite else Decoder(config)
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    @property
+    def books(self) -> list[BasisCodebook]:
+        """The basis codebooks, typed."""
+        return [book for book in self.codebooks if isinstance(book, BasisCodebook)]
+
+    def encode(self, image: Tensor) -> tuple[Features, list[Quantised], Tensor]:
+        """Features, their codes per basis, and the weight map (B, K, h, w)."""
+        features = self.encoder(image)
+        quantised = [book(features.z) for book in self.codebooks]
+        return features, quantised, self.weight_map(features.z)
+
+    def forward(self, image: Tensor) -> Restoration:
+        features, quantised, weight = self.encode(image)
+        indices = torch.stack([q.indices for q in quantised], dim=1)  # (B, K, h, w)
+        merged = merge(quantised, weight)  # (B, C, h, w)
+        restored = self.decoder(merged, features)  # (B, 3, s·H, s·W)
+        return Restoration(restored, weight, indices, features, quantised, merged)
+
+    def _save_pretrained(self, save_directory: Path) -> None:
+        checkpoint.save(save_directory / SAFETENSORS_SINGLE_FILE, self.config, self.state_dict())
+
+    @classmethod
+    def from_file(cls, path: Path | str) -> AdaCode:
+        """The model in a safetensors file of ours. Raises ``CheckpointError``."""
+        stored = checkpoint.load(Path(path))
+        model = cls(stored.config)
+        checkpoint.fill(model, stored.state, Path(path))
+        return model.eval()
+
+    @classmethod
+    def _from_pretrained(
+        cls,
+        *,
+        model_id: str,
+        revision: str | None,
+        cache_dir: str | Path | None,
+        force_download: bool,
+        local_files_only: bool,
+        token: str | bool | None,
+        **_: Any,
+    ) -> AdaCode:
+        local = Path(model_id) / SAFETENSORS_SINGLE_FILE
+        if local.is_file():
+            return cls.from_file(local)
+        path = hf_hub_download(
+            model_id,
+            SAFETENSORS_SINGLE_FILE,
+            revision=revision,
+            cache_dir=cache_dir,
+            force_download=force_download,
+            local_files_only=local_files_only,
+            token=token,
+        )
+        return cls.from_file(path)
+
+
+def merge(quantised: list[Quantised], weight: Tensor) -> Tensor:
+    """Σₖ wₖ · qₖ (equation 4): K × (B, C, h, w) and (B, K, h, w) → (B, C, h, w)."""
+    parts = (q.after * weight[:, k : k + 1] for k, q in enumerate(quantised))
+    return reduce(torch.add, parts)
+
+
+def build_encoder(config: AdaCodeConfig) -> nn.Module:
+    """The encoder for the family, of clean images or (stage III) of degraded ones."""
+    clean = config.task == "reconstruct"
+    if config.family == "lite":
+        return LiteCleanEncoder(config) if clean else LiteRestorationEncoder(config)
+    return CleanEncoder(config) if clean else RestorationEncoder(config)
+
+
+def build_weight_map(config: AdaCodeConfig, channels: int, count: int) -> nn.Module:
+    """The weight predictor for the family; a single codebook needs none."""
+    if config.family == "official":
+        return SwinWeightMap(channels, count)
+    return ConvWeightMap(channels, count) if count > 1 else UnitWeightMap()

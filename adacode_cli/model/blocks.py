@@ -1,0 +1,81 @@
+"""The convolutional pieces that encoders and decoders are made of."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+def conv3(in_channels: int, out_channels: int, stride: int = 1) -> nn.Conv2d:
+    """A 3×3 convolution that keeps the size (or divides it by ``stride``)."""
+    return nn.Conv2d(in_channels, out_channels, 3, stride, padding=1)
+
+
+def add_skip(x: Tensor, skip: Tensor | None) -> Tensor:
+    """``x + skip`` where the encoder passed something around the codes, else ``x``."""
+    return x if skip is None else x + skip
+
+
+class NormResBlock(nn.Module):
+    """Pre-activation residual block with GroupNorm: (B, C, h, w) → (B, C, h, w)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.norm1 = nn.GroupNorm(32, channels, eps=1e-6)
+        self.conv1 = conv3(channels, channels)
+        self.norm2 = nn.GroupNorm(32, channels, eps=1e-6)
+        self.conv2 = conv3(channels, channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.conv1(F.silu(self.norm1(x)))
+        y = self.conv2(F.silu(self.norm2(y)))
+        return x + y
+
+
+class ResBlock(nn.Module):
+    """Residual block without normalisation, so that no pixel depends on the image's size."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv1 = conv3(channels, channels)
+        self.conv2 = conv3(channels, channels)
+        # A new block is close to the identity: deep stacks train from the first step.
+        nn.init.normal_(self.conv2.weight, std=0.1 * (9 * channels) ** -0.5)
+        nn.init.zeros_(self.conv2.bias)  # type: ignore[arg-type]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.conv2(F.leaky_relu(self.conv1(x), 0.2))
+
+
+def norm_level_down(in_channels: int, out_channels: int) -> nn.Sequential:
+    """The published encoder's level: half the size, then two blocks."""
+    return nn.Sequential(
+        conv3(in_channels, out_channels, stride=2),
+        NormResBlock(out_channels),
+        NormResBlock(out_channels),
+    )
+
+
+def norm_level_up(in_channels: int, out_channels: int) -> nn.Sequential:
+    """The published decoder's level: twice the size, then two blocks."""
+    return nn.Sequential(
+        nn.Upsample(scale_factor=2, mode="nearest"),
+        conv3(in_channels, out_channels),
+        NormResBlock(out_channels),
+        NormResBlock(out_channels),
+    )
+
+
+def res_blocks(channels: int, depth: int) -> nn.Sequential:
+    """``depth`` residual blocks without normalisation."""
+    return nn.Sequential(*(ResBlock(channels) for _ in range(depth)))
+
+
+def upsample_conv(in_channels: int, out_channels: int) -> nn.Sequential:
+    """Twice the size by nearest-neighbour and convolution.
+
+    A pixel shuffle costs less but draws its own period into smooth areas.
+    """
+    return nn.Sequential(
+        nn.Upsample(scale_factor=2, mode="nearest"), conv3(in_channels, out_channels)
+    )

@@ -1,0 +1,69 @@
+"""A basis codebook: features snapped to the codes of one class (paper, equations 2 and 3)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from adacode_cli.model.blocks import conv3
+from adacode_cli.model.config import CodebookConfig
+
+
+class Quantised(NamedTuple):
+    """before: what was asked for, (B, D, h, w). codes: what was found, the same shape.
+
+    after: the basis' part of the representation, (B, C, h, w). indices: (B, h, w).
+    """
+
+    before: Tensor
+    codes: Tensor
+    after: Tensor
+    indices: Tensor
+
+
+class UnitLength(nn.Module):
+    """Divide by the length over channels: nearest then means best aligned."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.normalize(x.float(), dim=1)
+
+
+class BasisCodebook(nn.Module):
+    """``before`` (1×1), nearest code, ``after`` (3×3).
+
+    ``unit`` codebooks hold unit-length codes, and compare directions.
+    The codes are not trained by gradient: training moves them by averages, or not at all.
+    """
+
+    def __init__(self, channels: int, config: CodebookConfig, *, unit: bool) -> None:
+        super().__init__()
+        self.name = config.name
+        projection = nn.Conv2d(channels, config.dim, 1)
+        self.before = nn.Sequential(projection, *([UnitLength()] if unit else []))
+        codes = torch.randn(config.codes, config.dim)
+        self.codes = nn.Parameter(F.normalize(codes) if unit else codes, requires_grad=False)
+        self.after = conv3(config.dim, channels)
+
+    def nearest(self, before: Tensor) -> Tensor:
+        """The index of the closest code at each position: (B, D, h, w) → (B, h, w)."""
+        flat = before.float().permute(0, 2, 3, 1)  # (B, h, w, D)
+        codes = self.codes.float()
+        with torch.autocast(before.device.type, enabled=False):
+            # ‖b - e‖² = ‖b‖² + ‖e‖² - 2 b·e, and ‖b‖² is the same for every code
+            closeness = flat @ codes.T - 0.5 * codes.square().sum(1)
+        return closeness.argmax(dim=-1)
+
+    def lookup(self, indices: Tensor) -> Tensor:
+        """Indices to codes: (B, h, w) → (B, D, h, w)."""
+        return F.embedding(indices, self.codes).permute(0, 3, 1, 2)
+
+    def forward(self, z: Tensor) -> Quantised:
+        before = self.before(z)  # (B, D, h, w)
+        indices = self.nearest(before)  # (B, h, w)
+        codes = self.lookup(indices)  # (B, D, h, w)
+        # Straight through: training sees the codes' values and the features' gradient.
+        passed = before + (codes - before).detach() if self.training else codes
+        return Quantised(before, codes, self.after(passed), indices)

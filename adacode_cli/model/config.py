@@ -1,0 +1,108 @@
+"""What one AdaCode network is, in numbers: enough to build it and to load its weights."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, get_args
+
+Family = Literal["official", "lite"]
+Task = Literal["reconstruct", "sr", "inpaint"]
+
+# The prior lives at stride 8 of the restored image (paper, section 3.1).
+CODE_STRIDE = 8
+
+
+@dataclass(frozen=True)
+class CodebookConfig:
+    """One basis codebook: the class it was learned on, how many codes, how long each is."""
+
+    name: str
+    codes: int
+    dim: int
+
+
+@dataclass(frozen=True)
+class AdaCodeConfig:
+    """The shape of an AdaCode network.
+
+    ``widths`` are the channels at strides 1, 2, 4 and 8 of the restored image, for
+    both families. ``scale`` is the magnification: 1, 2 or 4.
+
+    Raises ``ValueError``, naming the field, when the numbers don't describe a network.
+    """
+
+    family: Family
+    task: Task
+    scale: int
+    codebooks: tuple[CodebookConfig, ...]
+    widths: tuple[int, int, int, int]
+    in_channels: int = 3
+    # lite only: residual blocks of the encoder and the decoder at strides 4 and 8
+    encoder_depths: tuple[int, int] = (2, 2)
+    decoder_depths: tuple[int, int] = (3, 1)
+
+    def __post_init__(self) -> None:
+        if self.family not in get_args(Family):
+            raise ValueError(f"family is {self.family!r}; it must be one of {get_args(Family)}")
+        if self.task not in get_args(Task):
+            raise ValueError(f"task is {self.task!r}; it must be one of {get_args(Task)}")
+        if self.scale not in (1, 2, 4):
+            raise ValueError(f"scale is {self.scale}; it must be 1, 2 or 4")
+        if not self.codebooks:
+            raise ValueError("codebooks is empty; AdaCode needs at least one")
+        if len(self.widths) != 4 or min(self.widths) < 1:
+            raise ValueError(f"widths is {self.widths}; it must be four channel counts")
+
+    @property
+    def multiple(self) -> int:
+        """The input's height and width must be multiples of this many pixels."""
+        window = 8 if self.family == "official" else 1
+        return max(1, CODE_STRIDE * window // self.scale)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain numbers, strings and lists, for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, fields: dict[str, Any]) -> AdaCodeConfig:
+        """The inverse of ``to_dict``. Raises ``ValueError`` on a missing or unknown field."""
+        try:
+            codebooks = tuple(CodebookConfig(**book) for book in fields["codebooks"])
+            lists = {k: tuple(v) for k, v in fields.items() if isinstance(v, list | tuple)}
+            return cls(**{**fields, **lists, "codebooks": codebooks})
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"not an AdaCode configuration: {error}") from error
+
+
+def lite_config(
+    task: Task,
+    scale: int,
+    codebooks: tuple[CodebookConfig, ...],
+) -> AdaCodeConfig:
+    """The bundled family: small and fast on a CPU, with 16-dimensional codes."""
+    return AdaCodeConfig(
+        family="lite", task=task, scale=scale, codebooks=codebooks, widths=(16, 32, 64, 128)
+    )
+
+
+PUBLISHED_CODEBOOKS = tuple(
+    CodebookConfig(name, codes, 256)
+    for name, codes in (
+        ("architectures", 512),
+        ("indoor_objects", 256),
+        ("natural_scenes", 512),
+        ("street_views", 256),
+        ("portraits", 256),
+    )
+)
+
+
+def official_config(task: Task, scale: int) -> AdaCodeConfig:
+    """One of the published networks (paper, section 4.1)."""
+    return AdaCodeConfig(
+        family="official",
+        task=task,
+        scale=scale,
+        codebooks=PUBLISHED_CODEBOOKS,
+        widths=(64, 128, 256, 256),
+    )

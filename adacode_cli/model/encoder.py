@@ -1,0 +1,92 @@
+"""E: an image becomes features at stride 8 (paper, equation 1), and what goes around the codes."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import NamedTuple
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from adacode_cli.model.blocks import conv3, norm_level_down, norm_level_up, res_blocks
+from adacode_cli.model.config import AdaCodeConfig
+from adacode_cli.model.swin import SwinGroups
+
+
+class Features(NamedTuple):
+    """What the encoder hands on.
+
+    z: (B, C, h, w), to be quantised. skips: what the decoder adds at strides 4 and 2,
+    or None. base: the part of the picture that is known already, (B, 3, ·, ·) in [0, 1]
+    at the input's size, or None.
+    """
+
+    z: Tensor
+    skips: tuple[Tensor | None, Tensor | None] = (None, None)
+    base: Tensor | None = None
+
+
+class CleanEncoder(nn.Module):
+    """The published encoder of clean images (stages I and II): (B, 3, H, W) → stride 8."""
+
+    def __init__(self, config: AdaCodeConfig) -> None:
+        super().__init__()
+        widths = config.widths[config.scale // 2 :]
+        # 4×4 with padding 1: one pixel smaller. The released weights require it.
+        self.first = nn.Conv2d(config.in_channels, widths[0], 4, padding=1)
+        self.down = nn.Sequential(*(norm_level_down(a, b) for a, b in pairwise(widths)))
+
+    def forward(self, image: Tensor) -> Features:
+        return Features(z=self.down(self.first(image)))
+
+
+class RestorationEncoder(CleanEncoder):
+    """The published encoder of degraded images (stage III), with Swin groups and skips."""
+
+    def __init__(self, config: AdaCodeConfig) -> None:
+        super().__init__(config)
+        _, at2, at4, at8 = config.widths
+        self.swin = SwinGroups(at8)
+        self.up = nn.ModuleList([norm_level_up(at8, at4), norm_level_up(at4, at2)])
+
+    def forward(self, image: Tensor) -> Features:
+        z = self.swin(super().forward(image).z)  # (B, C, h, w)
+        skip4 = self.up[0](z)  # (B, C₄, 2h, 2w)
+        skip2 = self.up[1](skip4)  # (B, C₂, 4h, 4w)
+        return Features(z, (skip4, skip2))
+
+
+class LiteCleanEncoder(nn.Module):
+    """Pixels folded to stride 4, then convolutions at strides 4 and 8."""
+
+    def __init__(self, config: AdaCodeConfig) -> None:
+        super().__init__()
+        _, _, at4, at8 = config.widths
+        depth4, depth8 = config.encoder_depths
+        self.fold = 4 // config.scale
+        self.first = conv3(config.in_channels * self.fold**2, at4)
+        self.blocks4 = res_blocks(at4, depth4)
+        self.down = conv3(at4, at8, stride=2)
+        self.blocks8 = res_blocks(at8, depth8)
+
+    def at_stride4(self, image: Tensor) -> Tensor:
+        """(B, 3, H, W) in [0, 1] → (B, C₄, s·H/4, s·W/4)."""
+        centred = F.pixel_unshuffle(image - 0.5, self.fold)
+        return self.blocks4(self.first(centred))
+
+    def forward(self, image: Tensor) -> Features:
+        return Features(z=self.blocks8(self.down(self.at_stride4(image))))
+
+
+class LiteRestorationEncoder(LiteCleanEncoder):
+    """The same for a degraded image, which itself is the base of the result."""
+
+    def __init__(self, config: AdaCodeConfig) -> None:
+        super().__init__(config)
+        at4 = config.widths[2]
+        self.skip4 = conv3(at4, at4)
+
+    def forward(self, image: Tensor) -> Features:
+        x = self.at_stride4(image)  # (B, C₄, 2h, 2w)
+        z = self.blocks8(self.down(x))  # (B, C, h, w)
+        return Features(z, (self.skip4(x), None), base=image[:, :3])

@@ -1,0 +1,137 @@
+"""Residual Swin groups: the long-range part of the published networks.
+
+Liang et al., SwinIR (2021), section 3.2; Liu et al., Swin Transformer (2021), section 3.2.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+WINDOW = 8  # feature pixels
+HEADS = 8
+MLP_RATIO = 4
+BLOCKS_PER_GROUP = 6
+GROUPS = 4
+
+
+def partition(x: Tensor) -> Tensor:
+    """Features to windows: (B, h, w, C) → (B·windows, 64, C)."""
+    b, h, w, c = x.shape
+    x = x.view(b, h // WINDOW, WINDOW, w // WINDOW, WINDOW, c)
+    return x.transpose(2, 3).reshape(-1, WINDOW * WINDOW, c)
+
+
+def unpartition(windows: Tensor, h: int, w: int) -> Tensor:
+    """Windows to features: (B·windows, 64, C) → (B, h, w, C)."""
+    c = windows.shape[-1]
+    x = windows.view(-1, h // WINDOW, w // WINDOW, WINDOW, WINDOW, c)
+    return x.transpose(2, 3).reshape(-1, h, w, c)
+
+
+def relative_positions() -> Tensor:
+    """For each pair of positions in a window, its row in the bias table: (64, 64)."""
+    span = torch.arange(WINDOW)
+    y, x = (grid.flatten() for grid in torch.meshgrid(span, span, indexing="ij"))
+    dy = y[:, None] - y[None, :] + WINDOW - 1
+    dx = x[:, None] - x[None, :] + WINDOW - 1
+    return dy * (2 * WINDOW - 1) + dx
+
+
+def shift_mask(h: int, w: int, shift: int, like: Tensor) -> Tensor:
+    """0 between positions that are neighbours in the image, -100 elsewhere: (windows, 64, 64).
+
+    After a cyclic shift the last windows hold pieces of opposite borders.
+    """
+    region = torch.zeros(1, h, w, 1, device=like.device)
+    borders = (slice(0, -WINDOW), slice(-WINDOW, -shift), slice(-shift, None))
+    for i, rows in enumerate(borders):
+        for j, columns in enumerate(borders):
+            region[:, rows, columns] = 3 * i + j
+    label = partition(region).squeeze(-1)  # (windows, 64)
+    apart = label[:, :, None] != label[:, None, :]
+    return torch.zeros(apart.shape, device=like.device, dtype=like.dtype).masked_fill(apart, -100.0)
+
+
+class WindowAttention(nn.Module):
+    """Attention among the 64 positions of a window, with a learned relative bias."""
+
+    positions: Tensor
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.bias_table = nn.Parameter(torch.zeros((2 * WINDOW - 1) ** 2, HEADS))
+        self.qkv = nn.Linear(channels, 3 * channels)
+        self.proj = nn.Linear(channels, channels)
+        self.register_buffer("positions", relative_positions(), persistent=False)
+        nn.init.trunc_normal_(self.bias_table, std=0.02)
+
+    def forward(self, windows: Tensor, mask: Tensor | None) -> Tensor:
+        n, length, c = windows.shape  # (B·windows, 64, C)
+        qkv = self.qkv(windows).view(n, length, 3, HEADS, c // HEADS)
+        q, k, v = qkv.permute(2, 0, 3, 1, 4)  # (B·windows, heads, 64, C/heads)
+        bias = self.bias_table[self.positions].permute(2, 0, 1)  # (heads, 64, 64)
+        if mask is not None:
+            repeats = n // mask.shape[0]
+            bias = (bias + mask[:, None]).repeat(repeats, 1, 1, 1)  # (B·windows, heads, 64, 64)
+        out = F.scaled_dot_product_attention(q, k, v, attn_mask=bias.to(q.dtype))
+        return self.proj(out.transpose(1, 2).reshape(n, length, c))
+
+
+class SwinBlock(nn.Module):
+    """Window attention and an MLP; every second block shifts its windows by half."""
+
+    def __init__(self, channels: int, shift: int) -> None:
+        super().__init__()
+        self.shift = shift
+        self.norm1 = nn.LayerNorm(channels)
+        self.attention = WindowAttention(channels)
+        self.norm2 = nn.LayerNorm(channels)
+        self.mlp = nn.Sequential(
+            nn.Linear(channels, MLP_RATIO * channels),
+            nn.GELU(),
+            nn.Linear(MLP_RATIO * channels, channels),
+        )
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        _, h, w, _ = x.shape  # (B, h, w, C)
+        y = self.norm1(x)
+        if self.shift:
+            y = y.roll((-self.shift, -self.shift), dims=(1, 2))
+        y = self.attention(partition(y), mask if self.shift else None)
+        y = unpartition(y, h, w)
+        if self.shift:
+            y = y.roll((self.shift, self.shift), dims=(1, 2))
+        x = x + y
+        return x + self.mlp(self.norm2(x))
+
+
+class SwinGroup(nn.Module):
+    """Six Swin blocks and a convolution, around a residual: (B, C, h, w) → (B, C, h, w)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        shifts = [WINDOW // 2 * (i % 2) for i in range(BLOCKS_PER_GROUP)]
+        self.blocks = nn.ModuleList(SwinBlock(channels, shift) for shift in shifts)
+        self.conv = nn.Conv2d(channels, channels, 3, padding=1)
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        y = x.permute(0, 2, 3, 1)  # (B, h, w, C)
+        for block in self.blocks:
+            y = block(y, mask)
+        return x + self.conv(y.permute(0, 3, 1, 2))
+
+
+class SwinGroups(nn.Module):
+    """Four residual Swin groups: (B, C, h, w) → the same; h and w are multiples of 8."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.groups = nn.ModuleList(SwinGroup(channels) for _ in range(GROUPS))
+
+    def forward(self, x: Tensor) -> Tensor:
+        mask = shift_mask(x.shape[-2], x.shape[-1], WINDOW // 2, like=x)
+        for group in self.groups:
+            x = group(x, mask)
+        return x
