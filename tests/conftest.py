@@ -1,0 +1,90 @@
+"""Photos, small networks and the command itself, for every test."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from adacode_cli.model.adacode import AdaCode
+from adacode_cli.model.config import AdaCodeConfig, CodebookConfig, Task
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+Command = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def shared(name: str) -> Path:
+    """Material that isn't part of the repository; where it is missing, the test is skipped."""
+    path = SHARED / name
+    if not path.exists():
+        warnings.warn(f"SKIPPED LOUDLY: {name} is not beside this checkout", stacklevel=2)
+        pytest.skip(f"{name} is not beside this checkout")
+    return path
+
+
+def tiny_config(task: Task = "sr", scale: int = 4, books: int = 3) -> AdaCodeConfig:
+    """The lite family at its smallest."""
+    return AdaCodeConfig(
+        family="lite",
+        task=task,
+        scale=scale,
+        codebooks=tuple(CodebookConfig(name, 16, 4) for name in "abcd"[:books]),
+        widths=(4, 8, 8, 16),
+        encoder_depths=(1, 1),
+        decoder_depths=(1, 1),
+    )
+
+
+def tiny_model(task: Task = "sr", scale: int = 4, books: int = 3) -> AdaCode:
+    """A tiny network with the same random weights every time."""
+    torch.manual_seed(0)
+    return AdaCode(tiny_config(task, scale, books)).eval()
+
+
+def make_photo(width: int, height: int, seed: int = 0) -> Image.Image:
+    """Something like a photo: smooth areas, edges and texture, all in colour."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:height, :width]
+    waves = [np.sin(x / a + y / b) for a, b in rng.uniform(3, 40, (3, 2))]
+    smooth = np.stack(waves, axis=2) * 60 + 128
+    edges = np.where((x - width / 2) ** 2 + (y - height / 2) ** 2 < (height / 3) ** 2, 40, 0)
+    texture = rng.normal(0, 6, (height, width, 3))
+    return Image.fromarray(np.clip(smooth + edges[..., None] + texture, 0, 255).astype(np.uint8))
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """A folder of two classes of photos."""
+    for number in range(8):
+        folder = tmp_path / "photos" / ("cats" if number % 2 else "dogs")
+        folder.mkdir(parents=True, exist_ok=True)
+        make_photo(96 + 8 * number, 80, seed=number).save(folder / f"{number}.png")
+    return tmp_path / "photos"
+
+
+@pytest.fixture
+def adacode(tmp_path: Path) -> Command:
+    """Run the real command as a process, in ``tmp_path``."""
+
+    def run(*words: str | Path, check: int = 0) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "adacode_cli", *map(str, words)]
+        done = subprocess.run(
+            command,
+            check=False,
+            capture_output=True,
+            text=True,
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+        )
+        assert done.returncode == check, f"exit {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return done
+
+    return run
