@@ -1,0 +1,60 @@
+"""Each option that several commands share, written once, and what it means."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from adacode_cli.cli import problems
+from adacode_cli.errors import UsageError
+
+if TYPE_CHECKING:
+    from adacode_cli.restore.restorer import Restorer
+
+UNITS = {"s": 1, "m": 60, "h": 3600}
+
+Weights = Annotated[
+    str | None, typer.Option(help="A bundled model (lite-x4) or a file: .safetensors or .pth.")
+]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
+Precision = Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.")]
+Force = Annotated[bool, typer.Option("--force", help="Overwrite results that are there.")]
+
+
+def seconds(text: str) -> float:
+    """'45s', '90m' or '2h' in seconds. Raises ``UsageError``."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", text.strip())
+    if not match:
+        raise UsageError(f"{text!r} is no time; write 45s, 90m or 2h")
+    return float(match[1]) * UNITS[match[2]]
+
+
+def choose_weights(task: str, weights: str | None, scale: int | None) -> tuple[str, int]:
+    """The weights' name or path, and their magnification. Raises ``UsageError``."""
+    from adacode_cli.weights import catalogue
+
+    if weights is None:
+        default = catalogue.default_for(task, scale or 4)
+        if default is None:
+            raise UsageError(f"no bundled model enlarges {scale}×; use --scale 4")
+        return default, scale or 4
+    entry = catalogue.BUNDLED.get(weights)
+    found = entry.scale if entry else catalogue.scale_of(weights)
+    if scale is not None and scale != found:
+        raise UsageError(f"{weights} enlarges {found}×, not {scale}×; leave --scale out")
+    return weights, found
+
+
+def load_restorer(weights: str, task: str, device: str, precision: str) -> Restorer:
+    """The model on its device, said on stderr. Raises ``ValueError`` for another task's."""
+    from adacode_cli.restore.restorer import Restorer
+
+    restorer = Restorer.load(weights, device, precision)
+    if restorer.model.config.task != task:
+        found = restorer.model.config.task
+        raise ValueError(f"{weights}: these weights are for {found}, not for {task}")
+    kind = str(restorer.precision).removeprefix("torch.")
+    problems.say(f"{weights} on {restorer.device} in {kind}")
+    return restorer

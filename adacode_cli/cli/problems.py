@@ -1,0 +1,48 @@
+"""An error a user can mend is one line; --debug shows where it came from."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+
+import typer
+
+from adacode_cli.errors import UsageError
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+EXPECTED = (OSError, ValueError, FloatingPointError)
+INTERRUPTED = 130
+debug = False  # set by the program's own --debug
+
+
+def explained(command: Callable[P, R]) -> Callable[P, R]:
+    """Turn an expected error of ``command`` into one line and exit 1, Ctrl-C into 130."""
+
+    @functools.wraps(command)
+    def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return command(*args, **kwargs)
+        except KeyboardInterrupt:
+            complain("interrupted; what was finished is kept")
+            raise typer.Exit(INTERRUPTED) from None
+        except EXPECTED as error:
+            if debug:
+                raise
+            complain(str(error))
+            raise typer.Exit(2 if isinstance(error, UsageError) else 1) from error
+
+    return guarded
+
+
+def complain(message: str) -> None:
+    """What went wrong: one line on stderr."""
+    say(f"error: {message}")
+
+
+def say(message: str) -> None:
+    """One line on stderr."""
+    print(f"adacode: {' '.join(message.split())}", file=sys.stderr, flush=True)

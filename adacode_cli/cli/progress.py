@@ -1,0 +1,81 @@
+"""Progress on stderr, where there is a terminal to show it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import typer
+
+from adacode_cli.cli import problems
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+    from adacode_cli.restore.folder import Done, Job
+
+SHOWN = ("reconstruction", "perceptual", "images_per_second", "waiting")
+
+
+def new_progress(description: str) -> Progress:
+    """A bar on stderr; silent without a terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.progress import TimeRemainingColumn as Remaining
+
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("{task.percentage:>3.0f} %"),
+        BarColumn(),
+        TimeElapsedColumn(),
+        Remaining(),
+        TextColumn(description),
+    )
+    return Progress(*columns, console=console, disable=not console.is_terminal, transient=True)
+
+
+class PictureBar:
+    """One bar over all pictures, moving by tiles."""
+
+    def __init__(self, progress: Progress, pictures: int) -> None:
+        self.progress = progress
+        self.task = progress.add_task("", total=max(pictures, 1), name="")
+        self.complete = 0
+
+    def on_tile(self, job: Job, done: int, of: int) -> None:
+        """``done`` of ``of`` tiles of a picture are ready."""
+        name = f"{job.source.name}, tile {done} of {of}"
+        self.progress.update(self.task, completed=self.complete + done / of, name=name)
+
+    def finished(self, result: Done) -> None:
+        """A picture is written: its path to stdout, what it lost to stderr."""
+        self.complete += 1
+        self.progress.update(self.task, completed=self.complete, name=result.job.source.name)
+        for note in result.notes:
+            problems.say(f"{result.job.source}: {note}")
+        typer.echo(result.job.output)
+
+
+@contextmanager
+def picture_bar(pictures: int) -> Iterator[PictureBar]:
+    """A bar by picture and tile."""
+    with new_progress("{task.fields[name]}") as progress:
+        yield PictureBar(progress, pictures)
+
+
+@contextmanager
+def training_bar() -> Iterator[Callable[[float, dict[str, float]], None]]:
+    """A bar of the budget with the latest figures; lines now and then without a terminal."""
+    with new_progress("{task.description}") as progress:
+        task = progress.add_task("starting", total=1.0)
+
+        def report(share: float, figures: dict[str, float]) -> None:
+            shown = {k: v for k, v in figures.items() if k in SHOWN or k.startswith("usage")}
+            line = "  ".join(f"{name} {value:.4g}" for name, value in shown.items())
+            progress.update(task, completed=share, description=line)
+            if not progress.console.is_terminal:
+                print(f"{share:4.0%}  {line}", file=sys.stderr, flush=True)
+
+        yield report

@@ -1,0 +1,59 @@
+"""Which files are meant, and what their results are called."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from adacode_cli.images.read import SUFFIXES
+
+
+@dataclass(frozen=True)
+class Source:
+    """An input, and whether the user named it or it was found in a folder."""
+
+    path: Path
+    found: bool = False
+
+
+def find(inputs: list[Path]) -> list[Source]:
+    """Files as named; of folders, the pictures directly in them, sorted."""
+    sources: list[Source] = []
+    for path in inputs:
+        if path.is_dir():
+            photos = (p for p in path.iterdir() if p.suffix.lower() in SUFFIXES and p.is_file())
+            shown = (p for p in photos if not p.name.startswith("."))
+            sources += [Source(p, found=True) for p in sorted(shown)]
+        else:
+            sources.append(Source(path))
+    return list(dict.fromkeys(sources))
+
+
+def name_outputs(sources: list[Source], out: Path | None, suffix: str) -> dict[Source, Path]:
+    """Source → its output: NAME + suffix + .png, beside it or in ``out``.
+
+    One named file may go to a file of the user's choice: ``out`` with a picture's suffix.
+    Two inputs that differ only by extension keep it in the name. A found picture that is
+    itself the result of another one is left out.
+    """
+    if out is not None and is_file_name(out) and len(sources) == 1:
+        return {sources[0]: out}
+    bare = Counter(output_path(s.path, out, suffix) for s in sources)
+    names = {
+        s: output_path(s.path, out, suffix, extension=bare[output_path(s.path, out, suffix)] > 1)
+        for s in sources
+    }
+    results = set(names.values())
+    return {s: path for s, path in names.items() if not (s.found and s.path in results)}
+
+
+def output_path(path: Path, out: Path | None, suffix: str, *, extension: bool = False) -> Path:
+    """photo.jpg → photo_x4.png, or photo_jpg_x4.png with its extension."""
+    stem = f"{path.stem}_{path.suffix[1:]}" if extension else path.stem
+    return (out or path.parent) / f"{stem}{suffix}.png"
+
+
+def is_file_name(out: Path) -> bool:
+    """Whether ``-o`` names a file: a picture's suffix, and not a folder that is there."""
+    return out.suffix.lower() in SUFFIXES and not out.is_dir()

@@ -1,0 +1,92 @@
+"""A file becomes a Picture."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+from PIL import ExifTags, Image, ImageCms, ImageOps, UnidentifiedImageError
+
+from adacode_cli.images.picture import Picture, PictureError, Plane
+
+SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".avif"})
+GRAY_MODES = frozenset({"1", "L", "LA", "I", "F", "I;16", "I;16B", "I;16L"})
+
+
+def read(path: Path) -> Picture:
+    """Decode ``path``, turned upright.
+
+    Raises ``PictureError``, one line, for a file that is missing, no picture or broken.
+    """
+    try:
+        with Image.open(path) as image:
+            image.load()
+            return to_picture(image)
+    except FileNotFoundError as error:
+        raise PictureError(f"{path}: no such file") from error
+    except UnidentifiedImageError as error:
+        raise PictureError(f"{path}: not a picture in a format that can be read") from error
+    except Image.DecompressionBombError as error:
+        raise PictureError(f"{path}: too many pixels to be opened safely ({error})") from error
+    except (OSError, ValueError, SyntaxError, EOFError) as error:
+        raise PictureError(f"{path}: broken picture ({error})") from error
+
+
+def to_picture(image: Image.Image) -> Picture:
+    """A decoded Pillow image with its orientation applied and its metadata kept."""
+    notes = []
+    if getattr(image, "n_frames", 1) > 1:
+        notes.append("only its first frame is restored")
+    icc_profile, dpi = image.info.get("icc_profile"), image.info.get("dpi")
+    exif = image.getexif()
+    upright = ImageOps.exif_transpose(image)
+    exif.pop(ExifTags.Base.Orientation, None)
+    exif.get_ifd(ExifTags.IFD.IFD1).clear()  # the embedded preview, now out of date
+    if upright.mode == "CMYK":
+        upright, icc_profile = from_cmyk(upright, icc_profile), None
+        notes.append("converted from CMYK to sRGB")
+    if upright.mode.startswith("I") or upright.mode == "F":
+        upright = reduce_depth(upright)
+        notes.append("reduced to 8 bits")
+    return Picture(
+        rgb=planes(upright.convert("RGB")),
+        alpha=alpha_of(upright),
+        gray=upright.mode in GRAY_MODES,
+        icc_profile=icc_profile,
+        exif=exif.tobytes() if len(exif) else None,
+        dpi=dpi,
+        notes=tuple(notes),
+    )
+
+
+def planes(rgb: Image.Image) -> Plane:
+    """An RGB image as (3, H, W) in [0, 1]."""
+    pixels = np.asarray(rgb, dtype=np.float32).transpose(2, 0, 1)
+    return np.ascontiguousarray(pixels / np.float32(255))
+
+
+def alpha_of(image: Image.Image) -> Plane | None:
+    """(H, W) in [0, 1], or None where the image has no transparency."""
+    if not image.has_transparency_data:
+        return None
+    alpha = np.asarray(image.convert("RGBA").getchannel("A"), dtype=np.float32)
+    return alpha / np.float32(255)
+
+
+def from_cmyk(image: Image.Image, icc_profile: bytes | None) -> Image.Image:
+    """Through the embedded profile where there is one."""
+    if icc_profile is None:
+        return image.convert("RGB")
+    source = ImageCms.ImageCmsProfile(io.BytesIO(icc_profile))
+    converted = ImageCms.profileToProfile(
+        image, source, ImageCms.createProfile("sRGB"), outputMode="RGB"
+    )
+    return converted or image.convert("RGB")
+
+
+def reduce_depth(image: Image.Image) -> Image.Image:
+    """One channel of 16 bits, or of floats in [0, 1], to 8 bits."""
+    full = 1.0 if image.mode == "F" else 65535.0
+    pixels = np.clip(np.asarray(image, dtype=np.float32) / full, 0, 1)
+    return Image.fromarray(np.rint(255 * pixels).astype(np.uint8))

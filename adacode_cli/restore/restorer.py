@@ -1,0 +1,93 @@
+"""Restorer: a tensor in, a restored tensor out, of any size."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from adacode_cli.device import resolve_device, resolve_precision
+from adacode_cli.model.adacode import AdaCode
+from adacode_cli.restore.tiling import restore_tiled
+from adacode_cli.weights.catalogue import load_model
+
+# Output pixels a side. An image is done whole up to the first, in tiles of the second.
+WHOLE = 1536
+TILE = 1024
+OVERLAP = 128
+
+
+class Restorer:
+    """A model on a device, ready for images.
+
+    Calling it takes RGB (3, H, W) in [0, 1] and returns (3, s·H, s·W) in [0, 1].
+    """
+
+    def __init__(self, model: AdaCode, device: torch.device, precision: torch.dtype) -> None:
+        self.model = model.eval().requires_grad_(False).to(device)
+        self.device, self.precision = device, precision
+
+    @classmethod
+    def load(
+        cls, weights: str | Path = "lite-x4", device: str = "auto", precision: str = "auto"
+    ) -> Restorer:
+        """By a bundled name or a file. Raises ``CheckpointError`` or ``DeviceError``."""
+        where = resolve_device(device)
+        return cls(load_model(weights), where, resolve_precision(precision, where))
+
+    @property
+    def scale(self) -> int:
+        """The magnification: 1, 2 or 4."""
+        return self.model.config.scale
+
+    def __call__(self, image: Tensor, on_tile: Callable[[int, int], None] | None = None) -> Tensor:
+        """Restore one image, in tiles if it is large.
+
+        Raises ``FloatingPointError`` rather than return a picture with holes in it.
+        """
+        if self.scale * max(image.shape[-2:]) <= WHOLE:
+            restored = self.restore_whole(image)
+        else:
+            tile, overlap = TILE // self.scale, OVERLAP // self.scale
+            restored = restore_tiled(image, self.restore_whole, self.scale, tile, overlap, on_tile)
+        if not torch.isfinite(restored).all():
+            raise FloatingPointError(
+                f"the network's output is not finite in {self.precision}; try --precision fp32"
+            )
+        return restored.clamp_(0, 1)
+
+    @torch.inference_mode()
+    def restore_whole(self, image: Tensor) -> Tensor:
+        """One pass of the network: (3, h, w) → (3, s·h, s·w), unclamped, on the host."""
+        _, h, w = image.shape
+        config = self.model.config
+        batch = pad(
+            image[None].to(self.device), config.multiple, always=config.family == "official"
+        )
+        batch = batch.contiguous(memory_format=torch.channels_last)
+        lower = self.precision != torch.float32
+        with torch.autocast(self.device.type, self.precision, enabled=lower):
+            restored = self.model(batch).image[0]
+        return restored[:, : self.scale * h, : self.scale * w].float().cpu()
+
+
+def pad(batch: Tensor, multiple: int, *, always: bool) -> Tensor:
+    """Mirror (B, 3, H, W) at the bottom and right up to a multiple of ``multiple``.
+
+    ``always``: by at least a pixel, as the published inference does.
+    """
+    h, w = batch.shape[-2:]
+    extra = int(always)
+    bottom, right = (-(n + extra) % multiple + extra for n in (h, w))
+    return mirror(mirror(batch, bottom, 2), right, 3)
+
+
+def mirror(batch: Tensor, count: int, dim: int) -> Tensor:
+    """``count`` more rows or columns, mirrored with the edge, and again where it is small."""
+    while count > 0:
+        piece = min(count, batch.shape[dim])
+        flipped = batch.flip(dim).narrow(dim, 0, piece)
+        batch, count = torch.cat([batch, flipped], dim), count - piece
+    return batch
