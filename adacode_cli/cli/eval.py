@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -27,6 +28,9 @@ def evaluate(
     perceptual: Annotated[
         Path | None, typer.Option(help="SqueezeNet 1.1 (safetensors) for the squeeze distance.")
     ] = None,
+    sheet: Annotated[
+        Path | None, typer.Option(help="Write a PNG of details: bicubic, restored, original.")
+    ] = None,
     device: options.Device = "auto",
     precision: options.Precision = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Every photo's scores, as JSON.")] = False,
@@ -36,11 +40,20 @@ def evaluate(
     restorer = options.load_restorer(name, "sr", device, precision)
     from adacode_cli.evaluation.perceptual import SqueezeFeatures
     from adacode_cli.evaluation.score import Protocol, mean_scores, score_folder
+    from adacode_cli.evaluation.sheet import detail_row, save_sheet
 
     protocol = Protocol(magnification, degradation, seed)
     features = SqueezeFeatures(perceptual) if perceptual else None
     with new_progress("{task.completed} photos") as progress:
-        scored = list(progress.track(score_folder(clean, restorer, protocol, features), total=None))
+        task = progress.add_task("", total=None)
+        scored, rows = [], []
+        for result in score_folder(clean, restorer, protocol, features):
+            if sheet:
+                rows.append(detail_row(result.pictures))
+            scored.append(replace(result, pictures={}))
+            progress.advance(task)
+    if sheet:
+        save_sheet(rows, sheet)
     means = mean_scores(scored)
     if as_json:
         photos = {str(s.photo): s.methods for s in scored}

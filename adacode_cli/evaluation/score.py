@@ -25,10 +25,11 @@ DEGRADATIONS = ("blind", "bicubic")
 
 @dataclass(frozen=True)
 class Scored:
-    """One photo's scores, by method."""
+    """One photo's scores by method, and the pictures behind them, (3, H, W) in [0, 1]."""
 
     photo: Path
     methods: dict[str, Scores]
+    pictures: dict[str, Tensor]
 
 
 @dataclass(frozen=True)
@@ -66,15 +67,16 @@ def score_folder(
     }
     for number, path in enumerate(photos):
         clean, degraded = protocol.prepare(load_photo(path), number)
-        scores = {}
+        scores, pictures = {}, {}
         for name, method in methods.items():
             began = time.perf_counter()
             # What is measured is what would be saved: 8 bits.
             restored = (method(degraded) * 255).round() / 255
             seconds = time.perf_counter() - began
+            pictures[name] = restored
             scores[name] = measure(restored, to_tensor(clean), protocol.scale, features)
             scores[name]["s/MP"] = seconds / (clean.shape[0] * clean.shape[1] / 1e6)
-        yield Scored(path, scores)
+        yield Scored(path, scores, {**pictures, "original": to_tensor(clean)})
 
 
 def bicubic(degraded: Bytes, scale: int) -> Tensor:

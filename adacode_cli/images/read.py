@@ -49,10 +49,14 @@ def to_picture(image: Image.Image) -> Picture:
     if upright.mode.startswith("I") or upright.mode == "F":
         upright = reduce_depth(upright)
         notes.append("reduced to 8 bits")
+    transparent = upright.has_transparency_data
+    gray = upright.mode in GRAY_MODES
+    if transparent:
+        upright = upright.convert("RGBA")
     return Picture(
         rgb=planes(upright.convert("RGB")),
-        alpha=alpha_of(upright),
-        gray=upright.mode in GRAY_MODES,
+        alpha=plane(upright.getchannel("A")) if transparent else None,
+        gray=gray,
         icc_profile=icc_profile,
         exif=exif.tobytes() if len(exif) else None,
         dpi=dpi,
@@ -62,16 +66,12 @@ def to_picture(image: Image.Image) -> Picture:
 
 def planes(rgb: Image.Image) -> Plane:
     """An RGB image as (3, H, W) in [0, 1]."""
-    pixels = np.asarray(rgb, dtype=np.float32).transpose(2, 0, 1)
-    return np.ascontiguousarray(pixels / np.float32(255))
+    return np.ascontiguousarray(plane(rgb).transpose(2, 0, 1))
 
 
-def alpha_of(image: Image.Image) -> Plane | None:
-    """(H, W) in [0, 1], or None where the image has no transparency."""
-    if not image.has_transparency_data:
-        return None
-    alpha = np.asarray(image.convert("RGBA").getchannel("A"), dtype=np.float32)
-    return alpha / np.float32(255)
+def plane(image: Image.Image) -> Plane:
+    """8-bit pixels in [0, 1], in the image's own order."""
+    return np.asarray(image, dtype=np.float32) / np.float32(255)
 
 
 def from_cmyk(image: Image.Image, icc_profile: bytes | None) -> Image.Image:

@@ -51,14 +51,17 @@ class Restorer:
             restored = self.restore_whole(image)
         else:
             tile, overlap = TILE // self.scale, OVERLAP // self.scale
-            restored = restore_tiled(image, self.restore_whole, self.scale, tile, overlap, on_tile)
+            multiple = self.model.config.multiple
+            restored = restore_tiled(
+                image, self.restore_whole, self.scale, tile, overlap, multiple, on_tile
+            )
         if not torch.isfinite(restored).all():
             raise FloatingPointError(
                 f"the network's output is not finite in {self.precision}; try --precision fp32"
             )
         return restored.clamp_(0, 1)
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def restore_whole(self, image: Tensor) -> Tensor:
         """One pass of the network: (3, h, w) → (3, s·h, s·w), unclamped, on the host."""
         _, h, w = image.shape

@@ -19,29 +19,37 @@ class Tile:
     width: int
 
 
-def spans(length: int, tile: int, overlap: int) -> list[tuple[int, int]]:
-    """(start, size) of equal pieces that cover ``length`` and overlap by ``overlap`` or more."""
+def spans(length: int, tile: int, overlap: int, multiple: int) -> list[tuple[int, int]]:
+    """(start, size) of pieces that cover ``length`` and overlap by ``overlap`` or more.
+
+    Every start is a multiple of ``multiple``: there the codes' grid is the whole image's.
+    """
     if length <= tile:
         return [(0, length)]
-    count = -(-(length - overlap) // (tile - overlap))
-    last = length - tile
-    return [(round(i * last / (count - 1)), tile) for i in range(count)]
+    step = (tile - overlap) // multiple * multiple
+    starts = range(0, length - overlap, step)
+    return [(start, min(tile, length - start)) for start in starts]
 
 
-def split(height: int, width: int, tile: int, overlap: int) -> list[Tile]:
+def split(height: int, width: int, tile: int, overlap: int, multiple: int = 1) -> list[Tile]:
     """The tiles of an image, row by row. Raises ``ValueError`` if they couldn't advance."""
-    if tile <= overlap:
+    if tile - overlap < multiple:
         raise ValueError(f"tiles of {tile} pixels can't overlap by {overlap}")
     return [
         Tile(top, left, h, w)
-        for top, h in spans(height, tile, overlap)
-        for left, w in spans(width, tile, overlap)
+        for top, h in spans(height, tile, overlap, multiple)
+        for left, w in spans(width, tile, overlap, multiple)
     ]
 
 
 def ramp(length: int, overlap: int, *, at_start: bool, at_end: bool) -> Tensor:
-    """1 inside, and linear down to almost 0 at an edge shared with another tile: (length,)."""
-    steps = (torch.arange(length) + 0.5) / max(overlap, 1)
+    """1 inside; towards an edge shared with another tile down to 0: (length,).
+
+    What is nearest the edge lacked its surroundings and counts for nothing; the ramp is
+    the middle quarter of the overlap.
+    """
+    margin = 3 * overlap / 8
+    steps = ((torch.arange(length) + 0.5 - margin) / max(overlap / 4, 1)).clamp(0, 1)
     weight = torch.ones(length)
     if at_start:
         weight = torch.minimum(weight, steps)
@@ -56,6 +64,7 @@ def restore_tiled(
     scale: int,
     tile: int,
     overlap: int,
+    multiple: int = 1,
     on_tile: Callable[[int, int], None] | None = None,
 ) -> Tensor:
     """``restore`` on every tile of (3, H, W); the tiles blended into (3, s·H, s·W).
@@ -63,7 +72,7 @@ def restore_tiled(
     ``on_tile`` hears how many tiles are done, of how many.
     """
     _, h, w = image.shape
-    tiles = split(h, w, tile, overlap)
+    tiles = split(h, w, tile, overlap, multiple)
     total = torch.zeros(3, scale * h, scale * w)
     weights = torch.zeros(scale * h, scale * w)
     for done, (part, weight) in enumerate(weighted(tiles, h, w, scale, overlap), start=1):

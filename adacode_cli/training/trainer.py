@@ -104,9 +104,11 @@ class Trainer:
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         saved, figures = time.monotonic(), Figures()
+        began = saved - self.seconds
         with SignalsAsFlag(self):
             for patch in self.patches():
                 figures.add(self.train_step(patch))
+                self.seconds = time.monotonic() - began
                 if self.step % self.settings.log_every == 0:
                     self.log(figures.means(), report)
                 if time.monotonic() - saved > self.settings.checkpoint_every:
@@ -142,7 +144,6 @@ class Trainer:
             if patch is None:
                 return
             yield patch
-            self.seconds += time.monotonic() - began
 
     def train_step(self, patch: Patch) -> dict[str, float]:
         """One step of the optimiser on a batch; returns the unweighted losses."""

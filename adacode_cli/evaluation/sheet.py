@@ -1,0 +1,53 @@
+"""A picture of the difference: bicubic, restored and truth, side by side and labelled."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch.nn.functional as F
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+DETAIL = 320  # pixels a side, shown as they are
+GAP = 8
+LABEL = 28  # pixels of height
+
+
+def most_different(a: Tensor, b: Tensor, side: int) -> tuple[int, int]:
+    """Top and left of the square in which two (3, H, W) differ most."""
+    difference = (a - b).abs().mean(0)[None, None]
+    window = [min(side, n) for n in difference.shape[-2:]]
+    sums = F.avg_pool2d(difference, window, stride=8)[0, 0]
+    top, left = np.unravel_index(int(sums.argmax()), sums.shape)
+    return 8 * int(top), 8 * int(left)
+
+
+def detail_row(columns: dict[str, Tensor]) -> Image.Image:
+    """The same detail of every picture, where the first two differ most, under its name."""
+    first, second = list(columns.values())[:2]
+    top, left = most_different(first, second, DETAIL)
+    row = Image.new("RGB", (len(columns) * (DETAIL + GAP) - GAP, DETAIL + LABEL), "white")
+    draw, font = ImageDraw.Draw(row), ImageFont.load_default(size=16)
+    for number, (name, picture) in enumerate(columns.items()):
+        x = number * (DETAIL + GAP)
+        detail = picture[:, top : top + DETAIL, left : left + DETAIL]
+        row.paste(to_image(detail), (x, LABEL))
+        draw.text((x + 4, 4), name, fill="black", font=font)
+    return row
+
+
+def to_image(picture: Tensor) -> Image.Image:
+    """(3, H, W) in [0, 1] as an image."""
+    return Image.fromarray((picture * 255).round().byte().permute(1, 2, 0).numpy())
+
+
+def save_sheet(rows: list[Image.Image], path: Path) -> None:
+    """Rows below each other, as a PNG."""
+    height = sum(row.height + GAP for row in rows) - GAP
+    sheet = Image.new("RGB", (max(row.width for row in rows), height), "white")
+    y = 0
+    for row in rows:
+        sheet.paste(row, (0, y))
+        y += row.height + GAP
+    sheet.save(path)

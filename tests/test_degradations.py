@@ -1,0 +1,68 @@
+"""Degradation is decided by its seed, and patches by their number."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from adacode_cli.training.dataset import PatchDataset, find_classes, load_photo
+from adacode_cli.training.degradations import Strengths, degrade, gaussian_kernel
+from tests.conftest import make_photo
+
+ALWAYS = Strengths(blur_chance=1, noise_chance=1, jpeg_chance=1, clean_chance=0)
+NEVER = Strengths(blur_chance=0, noise_chance=0, jpeg_chance=0, detour_chance=0, clean_chance=0)
+
+
+@pytest.mark.parametrize("scale", [1, 2, 4])
+def test_the_same_seed_degrades_alike(scale: int) -> None:
+    clean = np.asarray(make_photo(64, 48))
+    first, again, other = (
+        degrade(clean, scale, np.random.default_rng(seed), ALWAYS) for seed in (1, 1, 2)
+    )
+    assert first.shape == (48 // scale, 64 // scale, 3)
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, other)
+
+
+def test_strengths_decide_what_happens() -> None:
+    clean = np.asarray(make_photo(64, 48))
+    rng = np.random.default_rng(0)
+    assert np.array_equal(degrade(clean, 1, rng, NEVER), clean)
+    assert not np.array_equal(degrade(clean, 1, rng, ALWAYS), clean)
+
+
+def test_sides_must_fit_the_scale() -> None:
+    with pytest.raises(ValueError, match="multiple of 4"):
+        degrade(np.zeros((48, 63, 3), np.uint8), 4, np.random.default_rng(0))
+
+
+def test_a_blur_kernel_sums_to_one_and_lies_along_its_angle() -> None:
+    kernel = gaussian_kernel(3.0, 0.5, angle=0.0)
+    assert kernel.sum() == pytest.approx(1, abs=1e-5)
+    middle = len(kernel) // 2
+    assert kernel[middle, middle + 3] > 10 * kernel[middle + 3, middle]
+
+
+def test_a_patch_is_decided_by_seed_and_number_alone(photos: Path) -> None:
+    classes = find_classes(photos)
+    assert list(classes) == ["cats", "dogs"]
+    one, two = (PatchDataset(classes, 48, 4, seed=3, length=100) for _ in range(2))
+    [one[i] for i in range(5)]
+    for a, b in zip(one[17], two[17], strict=True):
+        assert torch.equal(a, b)
+    assert not torch.equal(one[17].clean, one[18].clean)
+    assert one[17].clean.shape == (3, 48, 48)
+    assert one[17].degraded.shape == (3, 12, 12)
+
+
+def test_an_empty_folder_says_so(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="no photo"):
+        find_classes(tmp_path)
+
+
+def test_photos_are_read_as_rgb(tmp_path: Path) -> None:
+    make_photo(20, 10).convert("L").save(tmp_path / "gray.png")
+    assert load_photo(tmp_path / "gray.png").shape == (10, 20, 3)

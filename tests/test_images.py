@@ -1,0 +1,112 @@
+"""What goes in comes out: orientation, transparency, gray, profile and metadata."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import ExifTags, Image, ImageCms
+
+from adacode_cli.images.alpha import fill_transparent
+from adacode_cli.images.naming import find, name_outputs
+from adacode_cli.images.picture import PictureError
+from adacode_cli.images.read import read
+from adacode_cli.images.write import write
+from tests.conftest import make_photo
+
+
+def test_orientation_is_applied_and_reset(tmp_path: Path) -> None:
+    photo, exif = make_photo(40, 24), Image.Exif()
+    exif[ExifTags.Base.Orientation], exif[ExifTags.Base.Make] = 6, "Camera"
+    photo.save(tmp_path / "turned.png", exif=exif)
+    picture = read(tmp_path / "turned.png")
+    write(picture, tmp_path / "out.png")
+    with Image.open(tmp_path / "out.png") as out:
+        assert out.tobytes() == photo.transpose(Image.Transpose.ROTATE_270).tobytes()
+        assert out.getexif().get(ExifTags.Base.Orientation, 1) == 1
+        assert out.getexif()[ExifTags.Base.Make] == "Camera"
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "RGB", "RGBA", "P", "1"])
+def test_pixels_and_channels_survive(mode: str, tmp_path: Path) -> None:
+    photo = make_photo(31, 17).convert("RGBA")
+    photo.putalpha(Image.linear_gradient("L").resize(photo.size))
+    photo.convert(mode).save(tmp_path / "in.png")
+    write(read(tmp_path / "in.png"), tmp_path / "out.png")
+    expected = {"P": "RGBA", "1": "L"}.get(mode, mode)
+    with Image.open(tmp_path / "in.png") as source, Image.open(tmp_path / "out.png") as out:
+        assert out.mode == expected
+        assert out.tobytes() == source.convert(expected).tobytes()
+
+
+def test_palette_transparency_becomes_alpha(tmp_path: Path) -> None:
+    make_photo(16, 16).convert("P").save(tmp_path / "p.png", transparency=3)
+    picture = read(tmp_path / "p.png")
+    with Image.open(tmp_path / "p.png") as source:
+        expected = np.asarray(source.convert("RGBA").getchannel("A")) / 255
+    assert picture.alpha is not None
+    assert np.allclose(picture.alpha, expected)
+
+
+def test_profile_and_resolution_are_kept(tmp_path: Path) -> None:
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    make_photo(16, 16).save(tmp_path / "in.jpg", icc_profile=profile, dpi=(300, 300))
+    write(read(tmp_path / "in.jpg"), tmp_path / "out.png")
+    with Image.open(tmp_path / "out.png") as out:
+        assert out.info["icc_profile"] == profile
+        assert out.info["dpi"] == pytest.approx((300, 300), rel=1e-3)
+
+
+def test_transparency_that_a_format_lacks_shows_white(tmp_path: Path) -> None:
+    Image.new("RGBA", (16, 16), (0, 0, 0, 0)).save(tmp_path / "clear.png")
+    write(read(tmp_path / "clear.png"), tmp_path / "out.jpg")
+    with Image.open(tmp_path / "out.jpg") as out:
+        assert np.asarray(out).min() > 250
+
+
+def test_hidden_colours_come_from_the_nearest_visible_pixel() -> None:
+    rgb = np.zeros((3, 8, 8), np.float32)
+    alpha = np.zeros((8, 8), np.float32)
+    rgb[:, :, :2], alpha[:, :2] = 0.25, 1
+    rgb[:, :, 6:], alpha[:, 6:] = 0.75, 0.5
+    filled = fill_transparent(rgb, alpha)
+    assert np.allclose(filled[:, :, :4], 0.25)
+    assert np.allclose(filled[:, :, 4:], 0.75)
+
+
+@pytest.mark.parametrize("content", [b"", b"not a picture", b"\x89PNG\r\n\x1a\n broken"])
+def test_what_is_no_picture_is_one_clear_error(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "bad.png"
+    path.write_bytes(content)
+    with pytest.raises(PictureError, match=r"bad\.png"):
+        read(path)
+
+
+def test_a_truncated_photo_is_an_error(tmp_path: Path) -> None:
+    make_photo(200, 200).save(tmp_path / "whole.jpg")
+    (tmp_path / "cut.jpg").write_bytes((tmp_path / "whole.jpg").read_bytes()[:3000])
+    with pytest.raises(PictureError, match="broken"):
+        read(tmp_path / "cut.jpg")
+
+
+def test_a_failed_write_leaves_nothing(tmp_path: Path) -> None:
+    make_photo(16, 16).save(tmp_path / "in.png")
+    (tmp_path / "out.png").mkdir()
+    with pytest.raises(PictureError, match="can't be written"):
+        write(read(tmp_path / "in.png"), tmp_path / "out.png")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["in.png", "out.png"]
+
+
+def test_inputs_that_differ_by_extension_keep_both_results(tmp_path: Path) -> None:
+    for name in ("a.png", "a.jpg", "b.png"):
+        make_photo(8, 8).save(tmp_path / name)
+    names = name_outputs(find([tmp_path]), tmp_path / "out", "_x4")
+    assert sorted(p.name for p in names.values()) == ["a_jpg_x4.png", "a_png_x4.png", "b_x4.png"]
+
+
+def test_results_beside_their_inputs_are_not_inputs(tmp_path: Path) -> None:
+    for name in ("a.png", "a_x4.png"):
+        make_photo(8, 8).save(tmp_path / name)
+    names = name_outputs(find([tmp_path]), None, "_x4")
+    assert {s.path.name: p.name for s, p in names.items()} == {"a.png": "a_x4.png"}

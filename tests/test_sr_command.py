@@ -1,0 +1,153 @@
+"""`adacode sr` as people and scripts use it: real files, a real process."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import ExifTags, Image
+
+from adacode_cli.evaluation.metrics import psnr_y
+from adacode_cli.evaluation.score import bicubic
+from adacode_cli.training.dataset import load_photo, to_tensor
+from adacode_cli.weights.catalogue import BUNDLED
+from tests.conftest import Command, make_photo
+
+EXAMPLE = Path(__file__).parents[1] / "docs" / "photos" / "perched-osprey.jpg"
+
+
+def test_a_photo_comes_back_four_times_larger_beside_itself(
+    tmp_path: Path, adacode: Command
+) -> None:
+    make_photo(40, 30).save(tmp_path / "in.png")
+    done = adacode("sr", "in.png", "--scale", "4")
+    assert done.stdout == "in_x4.png\n"
+    assert "lite-x4 on" in done.stderr
+    with Image.open(tmp_path / "in_x4.png") as out:
+        assert (out.size, out.mode) == ((160, 120), "RGB")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["in.png", "in_x4.png"]
+
+
+def test_a_real_photo_is_restored_better_than_by_bicubic(tmp_path: Path, adacode: Command) -> None:
+    clean = Image.fromarray(load_photo(EXAMPLE)[160:416, 440:696])
+    clean.resize((64, 64), Image.Resampling.BICUBIC).save(tmp_path / "small.jpg", quality=70)
+    adacode("sr", "small.jpg")
+    truth = to_tensor(np.asarray(clean))
+    ours = to_tensor(load_photo(tmp_path / "small_x4.png"))
+    assert psnr_y(ours, truth, 4) > psnr_y(bicubic(load_photo(tmp_path / "small.jpg"), 4), truth, 4)
+
+
+def test_orientation_and_transparency_survive(tmp_path: Path, adacode: Command) -> None:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    make_photo(40, 24).save(tmp_path / "turned.jpg", exif=exif)
+    cut_out = make_photo(32, 32).convert("RGBA")
+    mask = Image.new("L", (32, 32), 0)
+    mask.paste(255, (8, 8, 24, 24))
+    cut_out.putalpha(mask)
+    cut_out.save(tmp_path / "cut.png")
+    adacode("sr", "turned.jpg", "cut.png", "-o", "out")
+    with Image.open(tmp_path / "out" / "turned_x4.png") as out:
+        assert out.size == (96, 160)
+        assert out.getexif().get(ExifTags.Base.Orientation, 1) == 1
+    with Image.open(tmp_path / "out" / "cut_x4.png") as out:
+        assert out.mode == "RGBA"
+        alpha = np.asarray(out.getchannel("A"))
+    assert alpha[48:80, 48:80].min() > 240
+    assert alpha[:20].max() < 15
+
+
+def test_a_folder_is_finished_in_spite_of_a_bad_file(tmp_path: Path, adacode: Command) -> None:
+    folder = tmp_path / "my photos"
+    folder.mkdir()
+    for number in range(3):
+        make_photo(16, 16, number).save(folder / f"{number} é.png")
+    (folder / "1 broken.png").write_bytes(b"no picture")
+    (folder / "notes.txt").write_text("not a picture, and none is meant")
+    done = adacode("sr", "my photos", "-o", "out", check=1)
+    assert done.stdout.splitlines() == [f"out/{n} é_x4.png" for n in range(3)]
+    problems = [line for line in done.stderr.splitlines() if "error" in line]
+    assert len(problems) == 1
+    assert "1 broken.png" in problems[0]
+    again = adacode("sr", "my photos", "-o", "out", check=1)
+    assert again.stdout == ""
+    assert again.stderr.count("done before") == 3
+
+
+def test_a_result_is_not_overwritten_unless_forced(tmp_path: Path, adacode: Command) -> None:
+    make_photo(16, 16).save(tmp_path / "a.png")
+    (tmp_path / "a_x4.png").write_text("precious")
+    done = adacode("sr", "a.png", check=1)
+    assert "--force" in done.stderr
+    assert (tmp_path / "a_x4.png").read_text() == "precious"
+    adacode("sr", "a.png", "--force")
+    with Image.open(tmp_path / "a_x4.png") as out:
+        assert out.size == (64, 64)
+    original = (tmp_path / "a.png").read_bytes()
+    assert "own input" in adacode("sr", "a.png", "-o", "a.png", "--force", check=1).stderr
+    assert (tmp_path / "a.png").read_bytes() == original
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        (("sr", "missing.png"), 1, "no such file"),
+        (("sr", "a.png", "--scale", "3"), 2, "--scale 4"),
+        (("sr", "a.png", "--weights", "nothing"), 1, "lite-x4"),
+        (("sr", "a.png", "--device", "cuda:7"), 1, "CUDA devices"),
+        (("sr", "a.png", "--device", "abacus"), 1, "abacus"),
+        (("sr", "a.png", "--precision", "fp8"), 1, "fp8"),
+        (("sr", "a.png", "-o", "out.xyz.jpg", "b.png"), 2, "several inputs"),
+        (("sr", "empty"), 2, "no picture"),
+        (("eval", "empty"), 1, "no photo"),
+    ],
+)
+def test_a_mistake_is_one_clear_line(
+    words: tuple[str, ...], code: int, says: str, tmp_path: Path, adacode: Command
+) -> None:
+    make_photo(16, 16).save(tmp_path / "a.png")
+    make_photo(16, 16).save(tmp_path / "b.png")
+    (tmp_path / "empty").mkdir()
+    before = sorted(tmp_path.iterdir())
+    done = adacode(*words, check=code)
+    problems = [line for line in done.stderr.splitlines() if "error" in line]
+    assert len(problems) == 1
+    assert says in problems[0]
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_scores_have_a_bicubic_row(tmp_path: Path, adacode: Command) -> None:
+    (tmp_path / "clean").mkdir()
+    shutil.copy(EXAMPLE, tmp_path / "clean" / "osprey.jpg")
+    done = adacode("eval", "clean", "--degradation", "bicubic", "--sheet", "sheet.png")
+    with Image.open(tmp_path / "sheet.png") as sheet:
+        assert sheet.width == 3 * 320 + 2 * 8
+    assert "bicubic" in done.stdout
+    assert "PSNR-Y" in done.stdout
+
+
+def test_help_needs_no_torch() -> None:
+    code = (
+        "import sys\n"
+        "from typer.testing import CliRunner\n"
+        "from adacode_cli.cli.main import app\n"
+        "for words in (['--help'], ['sr', '--help'], ['train', 'codebook', '--help']):\n"
+        "    result = CliRunner().invoke(app, words)\n"
+        "    assert result.exit_code == 0, result.output\n"
+        "heavy = {'torch', 'numpy', 'cv2', 'PIL', 'accelerate'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_every_bundled_model_has_its_card() -> None:
+    for bundled in BUNDLED.values():
+        card = Path(__file__).parents[1] / "weights" / f"{bundled.name}.md"
+        assert bundled.path.stat().st_size < 40e6
+        assert "bicubic" in card.read_text()

@@ -1,0 +1,170 @@
+"""The three stages run, freeze what they should, and go on where they stopped."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from adacode_cli.model import checkpoint
+from adacode_cli.model.adacode import AdaCode
+from adacode_cli.model.codebook import Quantised
+from adacode_cli.training import losses
+from adacode_cli.training.code_averages import CodeAverages, perplexity, usage
+from adacode_cli.training.dataset import PatchDataset, find_classes
+from adacode_cli.training.stages import CODEBOOK, REPRESENTATION, RESTORATION, Stage, freeze_for
+from adacode_cli.training.trainer import Settings, Trainer
+from tests.conftest import Command, tiny_model
+
+
+def settings(steps: int, **others: object) -> Settings:
+    """Small enough for a test."""
+    fixed = {"batch": 4, "patch": 48, "workers": 0, "precision": "fp32", "log_every": 5}
+    return Settings(**{"steps": steps, **fixed, **others})  # type: ignore[arg-type]
+
+
+def train(photos: Path, folder: Path, stage: Stage, limits: Settings) -> Trainer:
+    """A tiny network through one stage."""
+    restores = stage is RESTORATION
+    model = tiny_model(*(("sr", 4) if restores else ("reconstruct", 1)))
+    teacher = tiny_model("reconstruct", 1).requires_grad_(False) if restores else None
+    dataset = PatchDataset(find_classes(photos), 48, model.config.scale, 0, 10**6)
+    trainer = Trainer(model, stage, dataset, limits, folder, teacher=teacher)
+    trainer.run(lambda _share, _figures: None)
+    return trainer
+
+
+def logged(folder: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+
+
+def test_the_loss_falls(photos: Path, tmp_path: Path) -> None:
+    train(photos, tmp_path / "run", CODEBOOK, settings(60, learning_rate=2e-3, warmup=5))
+    log = logged(tmp_path / "run")
+    assert log[-1]["reconstruction"] < 0.7 * log[0]["reconstruction"]
+    assert log[-1]["usage/a"] > 0.5
+
+
+@pytest.mark.parametrize("stage", [REPRESENTATION, RESTORATION])
+def test_frozen_tensors_stay_and_trained_ones_move(
+    stage: Stage, photos: Path, tmp_path: Path
+) -> None:
+    trainer = train(photos, tmp_path / "run", stage, settings(3))
+    before = tiny_model(trainer.bare.config.task, trainer.bare.config.scale).state_dict()
+    moved = {n for n, t in trainer.bare.state_dict().items() if not torch.equal(t, before[n])}
+    assert not any(name.endswith(".codes") for name in moved)
+    assert any(name.startswith("encoder.") for name in moved)
+    assert any(name.startswith("decoder.") for name in moved) == (stage is REPRESENTATION)
+    assert any(".after." in name for name in moved) == (stage is REPRESENTATION)
+
+
+def test_codes_move_in_stage_one_only() -> None:
+    model = tiny_model("reconstruct", 1, books=1)
+    assert all(not p.requires_grad for n, p in model.named_parameters() if n.endswith(".codes"))
+    freeze_for(model, CODEBOOK)
+    assert not model.books[0].codes.requires_grad
+    z = torch.randn(2, 16, 4, 4)
+    before = model.books[0].codes.clone()
+    CodeAverages(model.books[0]).update(model.books[0](z))
+    assert not torch.equal(model.books[0].codes, before)
+    assert torch.allclose(model.books[0].codes.norm(dim=1), torch.tensor(1.0))
+
+
+def test_a_resumed_run_is_the_uninterrupted_one(photos: Path, tmp_path: Path) -> None:
+    train(photos, tmp_path / "whole", CODEBOOK, settings(10, log_every=1, ema=0.5))
+    folder = tmp_path / "parts"
+    train(photos, folder, CODEBOOK, settings(10, log_every=1, ema=0.5, seconds=1e-9))
+    assert len(logged(folder)) == 1  # the time budget ended it after a step
+    train(photos, folder, CODEBOOK, settings(10, log_every=1, ema=0.5))
+    whole, parts = logged(tmp_path / "whole"), logged(folder)
+    assert [line["step"] for line in parts] == list(range(1, 11))
+    # The learning rate of the first step was the same; what follows must be, too.
+    for a, b in zip(whole, parts, strict=True):
+        assert a["reconstruction"] == pytest.approx(b["reconstruction"], rel=1e-5)
+        assert a["commitment"] == pytest.approx(b["commitment"], rel=1e-4)
+    ours, theirs = (
+        checkpoint.load(f / "codebook.safetensors") for f in (tmp_path / "whole", folder)
+    )
+    for name, tensor in ours.state.items():
+        assert torch.allclose(tensor, theirs.state[name], atol=1e-3), name
+
+
+def test_a_loss_that_is_no_number_stops_the_run(photos: Path, tmp_path: Path) -> None:
+    with pytest.raises(FloatingPointError, match="step"):
+        train(photos, tmp_path / "run", CODEBOOK, settings(50, learning_rate=1e30, warmup=1))
+
+
+def test_the_three_stages_by_command(photos: Path, tmp_path: Path, adacode: Command) -> None:
+    few = ("--steps", "2", "--batch", "2", "--patch", "48")
+    books = []
+    for name in ("cats", "dogs"):
+        done = adacode("train", "codebook", photos / name, "-o", tmp_path / name, *few)
+        books += ["--codebook", done.stdout.strip()]
+    prior = adacode("train", "representation", photos, "-o", tmp_path / "prior", *books, *few)
+    words = ("--prior", prior.stdout.strip(), "--finetune", "0.5", "-o", tmp_path / "sr", *few)
+    weights = Path(adacode("train", "restoration", photos, *words).stdout.strip())
+    assert weights.name == "finetune.safetensors"
+    model = AdaCode.from_file(weights)
+    assert [book.name for book in model.config.codebooks] == ["cats", "dogs"]
+    assert json.loads(checkpoint.load(weights).metadata["training"])["step"] == 1
+    adacode("sr", photos / "cats" / "1.png", "--weights", weights, "-o", tmp_path / "out.png")
+    wrong = adacode("train", "restoration", photos, *words, "--prior", weights, check=1)
+    assert "not a prior" in wrong.stderr
+
+
+def test_wrong_words_are_one_line(photos: Path, tmp_path: Path, adacode: Command) -> None:
+    done = adacode("train", "codebook", photos, "-o", tmp_path / "run", check=2)
+    assert "--for 90m" in done.stderr
+    done = adacode("train", "codebook", photos, "-o", tmp_path / "x", "--for", "soon", check=2)
+    assert "soon" in done.stderr
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    done = adacode("train", "codebook", empty, "-o", tmp_path / "x", "--steps", "1", check=1)
+    assert done.stderr.count("\n") == 1
+    assert "no photo" in done.stderr
+
+
+def test_an_interrupted_run_saves_and_says_how_it_ended(photos: Path, tmp_path: Path) -> None:
+    words = ["train", "codebook", photos, "-o", tmp_path / "run", "--for", "10m", "--batch", "2"]
+    command = [sys.executable, "-m", "adacode_cli", *map(str, words), "--patch", "48"]
+    run = subprocess.Popen(
+        command, env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    )
+    log = tmp_path / "run" / "log.jsonl"
+    deadline = time.monotonic() + 120
+    while not log.exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    run.send_signal(signal.SIGTERM)
+    assert run.wait(60) == 128 + signal.SIGTERM
+    state = torch.load(tmp_path / "run" / "codebook.state", weights_only=True)
+    assert state["step"] >= 50
+    assert checkpoint.load(tmp_path / "run" / "codebook.safetensors").metadata["training"]
+
+
+def quantised(before: list[float], codes: list[float]) -> Quantised:
+    """One position with two dimensions."""
+    shape = (1, 2, 1, 1)
+    a, b = (torch.tensor(values).view(shape) for values in (before, codes))
+    return Quantised(a, b, b, torch.zeros(1, 1, 1, dtype=torch.long))
+
+
+def test_losses_by_hand() -> None:
+    a, b = torch.tensor([[1.0, 2.0]]), torch.tensor([[0.0, 5.0]])
+    assert losses.reconstruction(a, b).item() == 2  # (1 + 3) / 2
+    assert losses.feature(a, b).item() == 5  # (1 + 9) / 2
+    one, two = quantised([1.0, 0], [0.0, 1]), quantised([0.0, 0], [0.0, 3])
+    assert losses.commitment([one, two]).item() == 5.5  # ((1 + 1) + 9) / 2
+    assert losses.code([one], [two]).item() == 10  # 1 + (0 - 3)²
+
+
+def test_usage_and_perplexity_by_hand() -> None:
+    assert usage(torch.tensor([4.0, 0, 4, 0])) == 0.5
+    assert perplexity(torch.tensor([4.0, 0, 4, 0])) == pytest.approx(2)
+    assert perplexity(torch.ones(8)) == pytest.approx(8)
