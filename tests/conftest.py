@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -25,8 +24,7 @@ def shared(name: str) -> Path:
     """Material that isn't part of the repository; where it is missing, the test is skipped."""
     path = SHARED / name
     if not path.exists():
-        warnings.warn(f"SKIPPED LOUDLY: {name} is not beside this checkout", stacklevel=2)
-        pytest.skip(f"{name} is not beside this checkout")
+        pytest.skip(f"NOT TESTED: ../shared/{name} is not beside this checkout")
     return path
 
 

@@ -12,6 +12,7 @@ from huggingface_hub.constants import SAFETENSORS_SINGLE_FILE
 from torch import Tensor, nn
 
 from adacode_cli.model import checkpoint
+from adacode_cli.model.checkpoint import Checkpoint
 from adacode_cli.model.codebook import BasisCodebook, Quantised
 from adacode_cli.model.config import AdaCodeConfig
 from adacode_cli.model.decoder import Decoder, LiteDecoder
@@ -90,9 +91,13 @@ class AdaCode(
     @classmethod
     def from_file(cls, path: Path | str) -> AdaCode:
         """The model in a safetensors file of ours. Raises ``CheckpointError``."""
-        stored = checkpoint.load(Path(path))
+        return cls.from_checkpoint(checkpoint.load(Path(path)), Path(path))
+
+    @classmethod
+    def from_checkpoint(cls, stored: Checkpoint, path: Path) -> AdaCode:
+        """The model that was read from ``path``. Raises ``CheckpointError``."""
         model = cls(stored.config)
-        checkpoint.fill(model, stored.state, Path(path))
+        checkpoint.fill(model, stored.state, path)
         return model.eval()
 
     @classmethod

@@ -72,10 +72,12 @@ def res_blocks(channels: int, depth: int) -> nn.Sequential:
 
 
 def upsample_conv(in_channels: int, out_channels: int) -> nn.Sequential:
-    """Twice the size by nearest-neighbour and convolution.
+    """Twice the size by bilinear interpolation and convolution.
 
-    A pixel shuffle costs less but draws its own period into smooth areas.
+    A pixel shuffle, or nearest-neighbour, lets the convolution treat odd and even pixels
+    differently, and it learns to: a grid appears. Bilinear features have the same mix,
+    mirrored, at every pixel.
     """
     return nn.Sequential(
-        nn.Upsample(scale_factor=2, mode="nearest"), conv3(in_channels, out_channels)
+        nn.Upsample(scale_factor=2, mode="bilinear"), conv3(in_channels, out_channels)
     )

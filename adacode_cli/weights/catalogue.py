@@ -54,14 +54,10 @@ def find(weights: str | Path) -> Path:
 
 def load_model(weights: str | Path) -> AdaCode:
     """The model behind a name, a file of ours or a published .pth. Raises ``CheckpointError``."""
-    from adacode_cli.model import checkpoint
     from adacode_cli.model.adacode import AdaCode
 
     path = find(weights)
-    stored = read(path)
-    model = AdaCode(stored.config)
-    checkpoint.fill(model, stored.state, path)
-    return model.eval()
+    return AdaCode.from_checkpoint(read(path), path)
 
 
 def scale_of(weights: str | Path) -> int:
