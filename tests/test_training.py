@@ -19,8 +19,9 @@ from adacode_cli.model.codebook import Quantised
 from adacode_cli.training import losses
 from adacode_cli.training.code_averages import CodeAverages, perplexity, usage
 from adacode_cli.training.dataset import PatchDataset, find_classes
+from adacode_cli.training.settings import Settings
 from adacode_cli.training.stages import CODEBOOK, REPRESENTATION, RESTORATION, Stage, freeze_for
-from adacode_cli.training.trainer import Settings, Trainer
+from adacode_cli.training.trainer import Trainer
 from tests.conftest import Command, tiny_model
 
 

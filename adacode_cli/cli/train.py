@@ -126,7 +126,7 @@ def describe_run(
     if seconds is None and steps is None:
         raise UsageError("give a budget: --for 90m or --steps 10000")
     from adacode_cli.training.recipes import Run
-    from adacode_cli.training.trainer import Settings
+    from adacode_cli.training.settings import Settings
 
     settings = Settings(
         steps=steps,

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import dataclass
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from adacode_cli.evaluation.perceptual import SMALLEST, SqueezeFeatures, feature_distance
+from adacode_cli.model.adacode import Restoration
 from adacode_cli.model.codebook import Quantised
 
 
@@ -35,6 +39,32 @@ def code(student: list[Quantised], teacher: list[Quantised]) -> Tensor:
 def feature(student: Tensor, teacher: Tensor) -> Tensor:
     """Mean squared error of the merged representations (B, C, h, w) (stage III)."""
     return F.mse_loss(student, teacher.detach())
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A restoration, the clean image, what the teacher made of it, and an eye for both."""
+
+    restored: Restoration
+    clean: Tensor
+    guide: Restoration | None = None
+    perceptual: Perceptual | None = None
+
+
+def terms(names: Iterable[str], c: Compared) -> dict[str, Tensor]:
+    """The named losses; a perceptual one needs its network, and is left out without."""
+    available = {
+        "reconstruction": lambda: reconstruction(c.restored.image, c.clean),
+        "commitment": lambda: commitment(c.restored.quantised),
+    }
+    if c.perceptual is not None:
+        eye = c.perceptual
+        available["perceptual"] = lambda: eye(c.restored.image, c.clean)
+    if c.guide is not None:
+        guide = c.guide
+        available["feature"] = lambda: feature(c.restored.merged, guide.merged)
+        available["code"] = lambda: code(c.restored.quantised, guide.quantised)
+    return {name: available[name]() for name in names if name in available}
 
 
 class Perceptual(nn.Module):

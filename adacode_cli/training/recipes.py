@@ -15,8 +15,9 @@ from adacode_cli.model.checkpoint import CheckpointError
 from adacode_cli.model.config import CodebookConfig, Task, lite_config
 from adacode_cli.training.dataset import PatchDataset, find_classes
 from adacode_cli.training.losses import Perceptual
+from adacode_cli.training.settings import Settings
 from adacode_cli.training.stages import CODEBOOK, FINETUNE, REPRESENTATION, RESTORATION, Stage
-from adacode_cli.training.trainer import Report, Settings, Trainer
+from adacode_cli.training.trainer import Report, Trainer
 
 # More patches than any budget reaches: a run ends by its budget, not by its data.
 ENDLESS = 10**9

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import signal
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import torch
@@ -16,43 +14,17 @@ from accelerate import Accelerator
 from torch import Tensor
 from torch.utils.data import DataLoader, Subset
 
-from adacode_cli.device import has_fast_bf16
 from adacode_cli.model import checkpoint
 from adacode_cli.model.adacode import AdaCode, Restoration
 from adacode_cli.training import losses
-from adacode_cli.training.code_averages import CodeAverages, perplexity, usage
+from adacode_cli.training.code_averages import CodeAverages
 from adacode_cli.training.dataset import Patch, PatchDataset
+from adacode_cli.training.figures import CodeUses, Figures
+from adacode_cli.training.settings import Settings, mixed_precision
+from adacode_cli.training.signals import leave_signals_to_the_trainer, noted_signals
 from adacode_cli.training.stages import Stage, freeze_for
 
 Report = Callable[[float, dict[str, float]], None]  # share of the budget, figures
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How long and how hard to train."""
-
-    steps: int | None = None  # optimiser steps; whichever budget ends first
-    seconds: float | None = None
-    batch: int = 16  # patches
-    patch: int = 128  # pixels of the clean image
-    learning_rate: float = 4e-4
-    warmup: int = 100  # steps
-    ema: float = 0.999  # of the weights that are saved
-    clip: float = 1.0  # norm of the gradient
-    workers: int = 1  # processes that prepare patches
-    seed: int = 0
-    precision: str = "auto"  # fp32, bf16
-    checkpoint_every: float = 180.0  # seconds
-    log_every: int = 50  # steps
-
-    def __post_init__(self) -> None:
-        if self.steps is None and self.seconds is None:
-            raise ValueError("training needs a budget: steps or seconds")
-
-    def share(self, part: float) -> Settings:
-        """The same with a part of the budget."""
-        steps = round(self.steps * part) if self.steps else None
-        return replace(self, steps=steps, seconds=self.seconds * part if self.seconds else None)
 
 
 class Trainer:
@@ -82,7 +54,7 @@ class Trainer:
         self.model, self.optimiser = self.accelerator.prepare(model, optimiser)
         self.step, self.seconds, self.waited = 0, 0.0, 0.0
         self.stopped_by: int | None = None
-        self.uses = [torch.zeros(b.codes) for b in model.config.codebooks]
+        self.uses = CodeUses(model.config.codebooks)
         if self.state_file.exists():
             self.resume()
 
@@ -105,8 +77,8 @@ class Trainer:
         self.folder.mkdir(parents=True, exist_ok=True)
         saved, figures = time.monotonic(), Figures()
         began = saved - self.seconds
-        with SignalsAsFlag(self):
-            for patch in self.patches():
+        with noted_signals() as received:
+            for patch in self.patches() if self.progress < 1 else ():
                 figures.add(self.train_step(patch))
                 self.seconds = time.monotonic() - began
                 if self.step % self.settings.log_every == 0:
@@ -114,8 +86,9 @@ class Trainer:
                 if time.monotonic() - saved > self.settings.checkpoint_every:
                     self.save()
                     saved = time.monotonic()
-                if self.stopped_by or self.progress >= 1:
+                if received or self.progress >= 1:
                     break
+        self.stopped_by = received[0] if received else None
         return self.save()
 
     @property
@@ -151,7 +124,7 @@ class Trainer:
             group["lr"] = self.settings.learning_rate * self.schedule()
         with self.accelerator.autocast():
             restored = self.model(channels_last(patch.degraded))
-            terms = self.losses(restored, patch)
+            terms = self.terms(restored, patch)
         total = torch.stack([self.stage.losses[k] * v for k, v in terms.items()]).sum()
         if not torch.isfinite(total):
             raise FloatingPointError(f"the loss is {total.item()} at step {self.step}")
@@ -161,29 +134,19 @@ class Trainer:
         self.optimiser.step()
         for book, quantised in zip(self.books, restored.quantised, strict=False):
             book.update(quantised)
-        self.follow(restored.indices)
+        self.follow()
+        self.uses.add(restored.indices)
         self.step += 1
         return {k: v.item() for k, v in terms.items()}
 
-    def losses(self, restored: Restoration, patch: Patch) -> dict[str, Tensor]:
+    def terms(self, restored: Restoration, patch: Patch) -> dict[str, Tensor]:
         """The stage's losses by name, unweighted."""
         guide = None
         if self.teacher is not None:
             with torch.no_grad():
                 guide = self.teacher(channels_last(patch.clean))
-        terms: dict[str, Tensor] = {}
-        for name in self.stage.losses:
-            if name == "reconstruction":
-                terms[name] = losses.reconstruction(restored.image, patch.clean)
-            elif name == "perceptual" and self.perceptual is not None:
-                terms[name] = self.perceptual(restored.image, patch.clean)
-            elif name == "commitment":
-                terms[name] = losses.commitment(restored.quantised)
-            elif name == "feature" and guide is not None:
-                terms[name] = losses.feature(restored.merged, guide.merged)
-            elif name == "code" and guide is not None:
-                terms[name] = losses.code(restored.quantised, guide.quantised)
-        return terms
+        compared = losses.Compared(restored, patch.clean, guide, self.perceptual)
+        return losses.terms(self.stage.losses, compared)
 
     def schedule(self) -> float:
         """Share of the learning rate: a short warm-up, then down a cosine to 1 %."""
@@ -192,15 +155,13 @@ class Trainer:
         return warm * max(0.01, cosine)
 
     @torch.no_grad()
-    def follow(self, indices: Tensor) -> None:
-        """Move the averaged weights, and count which codes were chosen."""
+    def follow(self) -> None:
+        """Move the averaged weights."""
         keep = min(self.settings.ema, (1 + self.step) / (10 + self.step))
         state = self.bare.state_dict()
         torch._foreach_lerp_(list(self.average.values()), list(state.values()), 1 - keep)
         for name, codes in self.named_codes():
             self.average[name].copy_(codes)
-        for k, uses in enumerate(self.uses):
-            self.uses[k] = uses + torch.bincount(indices[:, k].flatten().cpu(), minlength=len(uses))
 
     def named_codes(self) -> list[tuple[str, Tensor]]:
         """The codes' names in the state dict; they are averages already."""
@@ -212,11 +173,8 @@ class Trainer:
             **means,
             "images_per_second": self.step * self.settings.batch / max(self.seconds, 1e-9),
             "waiting": self.waited / max(self.seconds, 1e-9),
+            **self.uses.report(),
         }
-        for book, uses in zip(self.bare.config.codebooks, self.uses, strict=True):
-            figures[f"usage/{book.name}"] = usage(uses)
-            figures[f"perplexity/{book.name}"] = perplexity(uses)
-            uses.zero_()
         with (self.folder / "log.jsonl").open("a") as file:
             line = {"stage": self.stage.name, "step": self.step, "seconds": self.seconds}
             print(json.dumps({**line, **figures}), file=file)
@@ -264,56 +222,6 @@ class Trainer:
             book.resume(saved)
         torch.set_rng_state(state["random"])
         self.step, self.seconds, self.waited = state["step"], state["seconds"], state["waited"]
-
-
-class Figures:
-    """Sums of what each step reports."""
-
-    def __init__(self) -> None:
-        self.sums: dict[str, float] = {}
-        self.count = 0
-
-    def add(self, terms: dict[str, float]) -> None:
-        """One step's."""
-        self.count += 1
-        for name, value in terms.items():
-            self.sums[name] = self.sums.get(name, 0.0) + value
-
-    def means(self) -> dict[str, float]:
-        """The means since the last call."""
-        means = {name: total / self.count for name, total in self.sums.items()}
-        self.sums, self.count = {}, 0
-        return means
-
-
-class SignalsAsFlag:
-    """Ctrl-C and SIGTERM end the step, not the process, so that the state is saved."""
-
-    def __init__(self, trainer: Trainer) -> None:
-        self.trainer = trainer
-
-    def __enter__(self) -> None:
-        def note(number: int, _: FrameType | None) -> None:
-            self.trainer.stopped_by = number
-
-        self.before = {n: signal.signal(n, note) for n in (signal.SIGINT, signal.SIGTERM)}
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self.before.items():
-            signal.signal(number, handler)
-
-
-def leave_signals_to_the_trainer(_: int) -> None:
-    """Ctrl-C reaches every process of a terminal; a worker that dies of it breaks the run."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
-
-
-def mixed_precision(precision: str) -> str:
-    """Accelerate's word for it; auto is bf16 where the hardware multiplies it natively."""
-    if precision == "auto":
-        return "bf16" if has_fast_bf16("cuda" if torch.cuda.is_available() else "cpu") else "no"
-    return "no" if precision == "fp32" else precision
 
 
 def channels_last(image: Tensor) -> Tensor:
