@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from PIL import ExifTags, Image, ImageCms
@@ -38,6 +39,22 @@ def test_pixels_and_channels_survive(mode: str, tmp_path: Path) -> None:
     with Image.open(tmp_path / "in.png") as source, Image.open(tmp_path / "out.png") as out:
         assert out.mode == expected
         assert out.tobytes() == source.convert(expected).tobytes()
+
+
+def test_what_is_lost_of_a_file_is_said(tmp_path: Path) -> None:
+    deep = np.random.default_rng(0).integers(0, 65536, (9, 11, 3), dtype=np.uint16)
+    cv2.imwrite(str(tmp_path / "deep.png"), deep)
+    cv2.imwrite(str(tmp_path / "gray.png"), deep[..., 0])
+    for name in ("deep.png", "gray.png"):
+        assert read(tmp_path / name).notes == ("reduced to 8 bits",)
+    gray = read(tmp_path / "gray.png")
+    assert gray.gray
+    assert np.abs(gray.rgb[0] - deep[..., 0] / 65535).max() < 1 / 255
+    frames = [make_photo(8, 8, seed) for seed in range(2)]
+    frames[0].save(tmp_path / "moving.gif", save_all=True, append_images=frames[1:])
+    assert read(tmp_path / "moving.gif").notes == ("only its first frame is restored",)
+    make_photo(8, 8).convert("CMYK").save(tmp_path / "print.jpg")
+    assert read(tmp_path / "print.jpg").notes == ("converted from CMYK to sRGB",)
 
 
 def test_palette_transparency_becomes_alpha(tmp_path: Path) -> None:

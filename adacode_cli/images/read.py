@@ -21,8 +21,9 @@ def read(path: Path) -> Picture:
     """
     try:
         with Image.open(path) as image:
+            deep = ";16" in str(image.tile)  # Pillow decodes 16 bits of colour to 8
             image.load()
-            return to_picture(image)
+            return to_picture(image, deep=deep)
     except FileNotFoundError as error:
         raise PictureError(f"{path}: no such file") from error
     except UnidentifiedImageError as error:
@@ -33,8 +34,11 @@ def read(path: Path) -> Picture:
         raise PictureError(f"{path}: broken picture ({error})") from error
 
 
-def to_picture(image: Image.Image) -> Picture:
-    """A decoded Pillow image with its orientation applied and its metadata kept."""
+def to_picture(image: Image.Image, *, deep: bool = False) -> Picture:
+    """A decoded Pillow image with its orientation applied and its metadata kept.
+
+    ``deep``: whether its file holds more than 8 bits a channel.
+    """
     notes = []
     if getattr(image, "n_frames", 1) > 1:
         notes.append("only its first frame is restored")
@@ -47,7 +51,8 @@ def to_picture(image: Image.Image) -> Picture:
         upright, icc_profile = from_cmyk(upright, icc_profile), None
         notes.append("converted from CMYK to sRGB")
     if upright.mode.startswith("I") or upright.mode == "F":
-        upright = reduce_depth(upright)
+        upright, deep = reduce_depth(upright), True
+    if deep:
         notes.append("reduced to 8 bits")
     transparent = upright.has_transparency_data
     gray = upright.mode in GRAY_MODES
