@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -120,6 +121,18 @@ def test_a_mistake_is_one_clear_line(
     assert "Traceback" not in done.stderr
     assert done.stdout == ""
     assert sorted(tmp_path.iterdir()) == before
+
+
+def test_ctrl_c_ends_with_130_and_leaves_no_half_file(tmp_path: Path) -> None:
+    make_photo(1200, 1200).save(tmp_path / "large.png")
+    command = [sys.executable, "-m", "adacode_cli", "sr", str(tmp_path / "large.png")]
+    run = subprocess.Popen(command, cwd=EXAMPLE.parents[2], stderr=subprocess.PIPE, text=True)
+    assert run.stderr is not None
+    assert "lite-x4 on" in run.stderr.readline()
+    run.send_signal(signal.SIGINT)
+    assert "interrupted" in run.stderr.read()
+    assert run.wait(60) == 130
+    assert [p.name for p in tmp_path.iterdir()] == ["large.png"]
 
 
 def test_scores_have_a_bicubic_row(tmp_path: Path, adacode: Command) -> None:

@@ -44,7 +44,7 @@ class ResBlock(nn.Module):
         nn.init.zeros_(self.conv2.bias)  # type: ignore[arg-type]
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.conv2(F.leaky_relu(self.conv1(x), 0.2))
+        return x + self.conv2(F.leaky_relu(self.conv1(x), 0.2, inplace=True))
 
 
 def norm_level_down(in_channels: int, out_channels: int) -> nn.Sequential:
@@ -71,13 +71,13 @@ def res_blocks(channels: int, depth: int) -> nn.Sequential:
     return nn.Sequential(*(ResBlock(channels) for _ in range(depth)))
 
 
-def upsample_conv(in_channels: int, out_channels: int) -> nn.Sequential:
-    """Twice the size by bilinear interpolation and convolution.
+def conv_upsample(in_channels: int, out_channels: int) -> nn.Sequential:
+    """A convolution, then twice the size by bilinear interpolation.
 
-    A pixel shuffle, or nearest-neighbour, lets the convolution treat odd and even pixels
-    differently, and it learns to: a grid appears. Bilinear features have the same mix,
-    mirrored, at every pixel.
+    A pixel shuffle, or nearest-neighbour and a convolution, may treat odd and even pixels
+    differently, and learns to: a grid appears. Interpolated features have the same mix,
+    mirrored, at every pixel; the convolution comes first because there it costs a quarter.
     """
     return nn.Sequential(
-        nn.Upsample(scale_factor=2, mode="bilinear"), conv3(in_channels, out_channels)
+        conv3(in_channels, out_channels), nn.Upsample(scale_factor=2, mode="bilinear")
     )

@@ -53,7 +53,7 @@ class BasisCodebook(nn.Module):
         codes = self.codes.float()
         with torch.autocast(before.device.type, enabled=False):
             # ‖b - e‖² = ‖b‖² + ‖e‖² - 2 b·e, and ‖b‖² is the same for every code
-            closeness = flat @ codes.T - 0.5 * codes.square().sum(1)
+            closeness = F.linear(flat, codes, bias=-0.5 * codes.square().sum(1))
         return closeness.argmax(dim=-1)
 
     def lookup(self, indices: Tensor) -> Tensor:
