@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image, ImageCms
 
+from adacode_cli.errors import UsageError
 from adacode_cli.images.alpha import fill_transparent
 from adacode_cli.images.naming import find, name_outputs
 from adacode_cli.images.picture import PictureError
@@ -120,6 +121,17 @@ def test_inputs_that_differ_by_extension_keep_both_results(tmp_path: Path) -> No
         make_photo(8, 8).save(tmp_path / name)
     names = name_outputs(find([tmp_path]), tmp_path / "out", "_x4")
     assert sorted(p.name for p in names.values()) == ["a_jpg_x4.png", "a_png_x4.png", "b_x4.png"]
+
+
+def test_two_inputs_never_share_an_output(tmp_path: Path) -> None:
+    folders = [tmp_path / "one", tmp_path / "two"]
+    for folder in folders:
+        folder.mkdir()
+        make_photo(8, 8).save(folder / "a.png")
+    with pytest.raises(UsageError, match="both become"):
+        name_outputs(find(folders), tmp_path / "out", "_x4")
+    same = find([folders[0], folders[0] / "a.png"])
+    assert [s.path.name for s in same] == ["a.png"]
 
 
 def test_results_beside_their_inputs_are_not_inputs(tmp_path: Path) -> None:

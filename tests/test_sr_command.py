@@ -77,6 +77,10 @@ def test_a_folder_is_finished_in_spite_of_a_bad_file(tmp_path: Path, adacode: Co
     again = adacode("sr", "my photos", "-o", "out", check=1)
     assert again.stdout == ""
     assert again.stderr.count("done before") == 3
+    (folder / "1 broken.png").unlink()
+    for _ in range(2):
+        adacode("sr", "my photos")
+    assert len(list(folder.glob("*.png"))) == 6
 
 
 def test_a_result_is_not_overwritten_unless_forced(tmp_path: Path, adacode: Command) -> None:
@@ -89,7 +93,8 @@ def test_a_result_is_not_overwritten_unless_forced(tmp_path: Path, adacode: Comm
     with Image.open(tmp_path / "a_x4.png") as out:
         assert out.size == (64, 64)
     original = (tmp_path / "a.png").read_bytes()
-    assert "own input" in adacode("sr", "a.png", "-o", "a.png", "--force", check=1).stderr
+    assert "is an input" in adacode("sr", "a.png", "-o", "a.png", "--force", check=1).stderr
+    adacode("sr", "a.png", "a_x4.png", "--force", check=1)
     assert (tmp_path / "a.png").read_bytes() == original
 
 

@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
+from adacode_cli.errors import UsageError
 from adacode_cli.images.read import SUFFIXES
 
 
@@ -19,15 +20,15 @@ class Source:
 
 def find(inputs: list[Path]) -> list[Source]:
     """Files as named; of folders, the pictures directly in them, sorted."""
-    sources: list[Source] = []
+    sources: dict[Path, Source] = {}
     for path in inputs:
         if path.is_dir():
             photos = (p for p in path.iterdir() if p.suffix.lower() in SUFFIXES and p.is_file())
-            shown = (p for p in photos if not p.name.startswith("."))
-            sources += [Source(p, found=True) for p in sorted(shown)]
+            for photo in sorted(p for p in photos if not p.name.startswith(".")):
+                sources.setdefault(photo, Source(photo, found=True))
         else:
-            sources.append(Source(path))
-    return list(dict.fromkeys(sources))
+            sources.setdefault(path, Source(path))
+    return list(sources.values())
 
 
 def name_outputs(sources: list[Source], out: Path | None, suffix: str) -> dict[Source, Path]:
@@ -35,7 +36,8 @@ def name_outputs(sources: list[Source], out: Path | None, suffix: str) -> dict[S
 
     One named file may go to a file of the user's choice: ``out`` with a picture's suffix.
     Two inputs that differ only by extension keep it in the name. A found picture that is
-    itself the result of another one is left out.
+    itself the result of another one is left out. Raises ``UsageError`` when two inputs
+    still have one output.
     """
     if out is not None and is_file_name(out) and len(sources) == 1:
         return {sources[0]: out}
@@ -44,7 +46,14 @@ def name_outputs(sources: list[Source], out: Path | None, suffix: str) -> dict[S
         s: output_path(s.path, out, suffix, extension=bare[output_path(s.path, out, suffix)] > 1)
         for s in sources
     }
-    results = set(names.values())
+    results: dict[Path, Path] = {}
+    for source, path in names.items():
+        if path in results:
+            raise UsageError(
+                f"{results[path]} and {source.path} would both become {path}; "
+                "restore them into different folders"
+            )
+        results[path] = source.path
     return {s: path for s, path in names.items() if not (s.found and s.path in results)}
 
 

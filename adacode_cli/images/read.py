@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -20,10 +21,9 @@ def read(path: Path) -> Picture:
     Raises ``PictureError``, one line, for a file that is missing, no picture or broken.
     """
     try:
-        with Image.open(path) as image:
-            deep = ";16" in str(image.tile)  # Pillow decodes 16 bits of colour to 8
-            image.load()
-            return to_picture(image, deep=deep)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what a person should know is in the notes
+            return decode(path)
     except FileNotFoundError as error:
         raise PictureError(f"{path}: no such file") from error
     except UnidentifiedImageError as error:
@@ -32,6 +32,14 @@ def read(path: Path) -> Picture:
         raise PictureError(f"{path}: too many pixels to be opened safely ({error})") from error
     except (OSError, ValueError, SyntaxError, EOFError) as error:
         raise PictureError(f"{path}: broken picture ({error})") from error
+
+
+def decode(path: Path) -> Picture:
+    """``read``, with the errors as Pillow raises them."""
+    with Image.open(path) as image:
+        deep = ";16" in str(image.tile)  # Pillow decodes 16 bits of colour to 8
+        image.load()
+        return to_picture(image, deep=deep)
 
 
 def to_picture(image: Image.Image, *, deep: bool = False) -> Picture:

@@ -50,18 +50,20 @@ def make_plan(inputs: list[Path], out: Path | None, suffix: str, *, force: bool)
     if out is not None and is_file_name(out) and (len(sources) > 1 or sources[0].found):
         raise UsageError(f"{out} is one file, but there are several inputs; give a folder with -o")
     plan = Plan([], [], [])
-    for source, output in name_outputs(sources, out, suffix).items():
-        place(plan, source, output, force=force)
+    outputs = name_outputs(sources, out, suffix)
+    read_from = {source.path.absolute() for source in outputs}
+    for source, output in outputs.items():
+        place(plan, source, output, read_from, force=force)
     return plan
 
 
-def place(plan: Plan, source: Source, output: Path, *, force: bool) -> None:
+def place(plan: Plan, source: Source, output: Path, read_from: set[Path], *, force: bool) -> None:
     """Put one input where it belongs in the plan."""
     format_of(output)
     if not source.path.exists():
         plan.failures.append(Failure(source.path, f"{source.path}: no such file"))
-    elif output.exists() and output.samefile(source.path):
-        reason = f"{output}: would overwrite its own input; give another name with -o"
+    elif output.absolute() in read_from or (output.exists() and output.samefile(source.path)):
+        reason = f"{output}: is an input and would be overwritten; give another name with -o"
         plan.failures.append(Failure(source.path, reason))
     elif not output.exists() or force:
         plan.jobs.append(Job(source.path, output))
