@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -41,13 +42,20 @@ def feature(student: Tensor, teacher: Tensor) -> Tensor:
     return F.mse_loss(student, teacher.detach())
 
 
+class Guide(NamedTuple):
+    """What the stage II network makes of the clean image: codes and merged features."""
+
+    quantised: list[Quantised]
+    merged: Tensor
+
+
 @dataclass(frozen=True)
 class Compared:
     """A restoration, the clean image, what the teacher made of it, and an eye for both."""
 
     restored: Restoration
     clean: Tensor
-    guide: Restoration | None = None
+    guide: Guide | None = None
     perceptual: Perceptual | None = None
 
 

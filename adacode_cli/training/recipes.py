@@ -93,7 +93,8 @@ def train_restoration(
     if finetune == 0 or trainer.stopped_by:
         return trainer
     model = AdaCode.from_file(trainer.weights_file)
-    return replace(run, settings=run.settings.share(finetune)).train(model, FINETUNE, report)
+    freed = replace(run, settings=run.settings.share(finetune))
+    return freed.train(model, FINETUNE, report, teacher)
 
 
 def take(model: AdaCode, source: AdaCode, *prefixes: str) -> None:

@@ -45,7 +45,9 @@ RESTORATION = Stage(
 FINETUNE = Stage(
     name="finetune",
     trains=r".*",
-    losses={"reconstruction": 1.0, "perceptual": 0.02, "commitment": 0.01},
+    # The teacher stays: without it every feature drifts to one code within 600 steps.
+    losses={"reconstruction": 1.0, "perceptual": 0.03, "code": 0.05},
+    teacher=True,
 )
 
 

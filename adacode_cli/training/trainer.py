@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Subset
 
 from adacode_cli.model import checkpoint
-from adacode_cli.model.adacode import AdaCode, Restoration
+from adacode_cli.model.adacode import AdaCode, Restoration, merge
 from adacode_cli.training import losses
 from adacode_cli.training.code_averages import CodeAverages
 from adacode_cli.training.dataset import Patch, PatchDataset
@@ -144,7 +144,8 @@ class Trainer:
         guide = None
         if self.teacher is not None:
             with torch.no_grad():
-                guide = self.teacher(channels_last(patch.clean))
+                _, quantised, weight = self.teacher.encode(channels_last(patch.clean))
+                guide = losses.Guide(quantised, merge(quantised, weight))
         compared = losses.Compared(restored, patch.clean, guide, self.perceptual)
         return losses.terms(self.stage.losses, compared)
 
