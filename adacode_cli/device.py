@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import torch
 
+from adacode_cli.errors import UsageError
+
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -14,7 +16,8 @@ class DeviceError(ValueError):
 def resolve_device(name: str) -> torch.device:
     """'auto', 'cpu', 'cuda', 'cuda:N' or 'mps' as a device of this machine.
 
-    Raises ``DeviceError``: what was asked for is never silently replaced.
+    Raises ``UsageError`` for a word that names no device, ``DeviceError`` for a device that
+    isn't there: what was asked for is never silently replaced.
     """
     if name == "auto":
         if torch.cuda.is_available():
@@ -22,7 +25,7 @@ def resolve_device(name: str) -> torch.device:
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     kind, _, index = name.partition(":")
     if kind not in ("cpu", "cuda", "mps") or (index and not (kind == "cuda" and index.isdigit())):
-        raise DeviceError(f"no device is called {name!r}; use auto, cpu, cuda, cuda:N or mps")
+        raise UsageError(f"no device is called {name!r}; use auto, cpu, cuda, cuda:N or mps")
     if kind == "mps" and not torch.backends.mps.is_available():
         raise DeviceError("no mps device on this machine; use --device cpu")
     if kind == "cuda" and int(index or 0) >= torch.cuda.device_count():
@@ -41,12 +44,12 @@ def has_fast_bf16(kind: str) -> bool:
 
 
 def resolve_precision(name: str, device: torch.device) -> torch.dtype:
-    """'auto' is bf16 on a CUDA device that has it, else fp32. Raises ``DeviceError``."""
+    """'auto' is bf16 on a CUDA device that has it, else fp32. Raises like the device."""
     if name == "auto":
         fast = device.type == "cuda" and has_fast_bf16("cuda")
         return torch.bfloat16 if fast else torch.float32
     if name not in PRECISIONS:
-        raise DeviceError(f"no precision is called {name!r}; use auto, fp32, bf16 or fp16")
+        raise UsageError(f"no precision is called {name!r}; use auto, fp32, bf16 or fp16")
     if name == "fp16" and device.type == "cpu":
         raise DeviceError("fp16 is for GPUs; use --precision fp32 or bf16 on the CPU")
     return PRECISIONS[name]

@@ -93,6 +93,28 @@ def test_hidden_colours_come_from_the_nearest_visible_pixel() -> None:
     assert np.allclose(filled[:, :, 4:], 0.75)
 
 
+def test_damaged_metadata_costs_no_picture(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Make] = "Camera"
+    make_photo(16, 16).save(tmp_path / "good.jpg", exif=exif)
+    good = (tmp_path / "good.jpg").read_bytes()
+    start = good.index(b"Exif")
+    rng = np.random.default_rng(0)
+    for number in range(200):
+        damaged = bytearray(good)
+        for place in rng.integers(start + 6, start + 40, 3):
+            damaged[place] = rng.integers(256)
+        path = tmp_path / f"{number}.jpg"
+        path.write_bytes(damaged)
+        assert read(path).size == (16, 16)
+
+
+def test_a_wrong_profile_costs_no_picture(tmp_path: Path) -> None:
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    make_photo(16, 16).convert("CMYK").save(tmp_path / "print.jpg", icc_profile=srgb)
+    assert read(tmp_path / "print.jpg").notes == ("converted from CMYK to sRGB",)
+
+
 @pytest.mark.parametrize("content", [b"", b"not a picture", b"\x89PNG\r\n\x1a\n broken"])
 def test_what_is_no_picture_is_one_clear_error(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "bad.png"
@@ -132,6 +154,22 @@ def test_two_inputs_never_share_an_output(tmp_path: Path) -> None:
         name_outputs(find(folders), tmp_path / "out", "_x4")
     same = find([folders[0], folders[0] / "a.png"])
     assert [s.path.name for s in same] == ["a.png"]
+
+
+def test_the_same_file_by_two_paths_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    make_photo(8, 8).save("a.png")
+    make_photo(8, 8).save("a.jpg")
+    assert len(find([Path("a.png"), tmp_path / "a.png"])) == 1
+    names = name_outputs(find([Path("a.png"), tmp_path / "a.jpg"]), None, "_x4")
+    assert {p.name for p in names.values()} == {"a_png_x4.png", "a_jpg_x4.png"}
+
+
+def test_a_result_stays_a_result_when_a_namesake_arrives(tmp_path: Path) -> None:
+    for name in ("a.png", "a_x4.png", "a.jpg"):
+        make_photo(8, 8).save(tmp_path / name)
+    names = name_outputs(find([tmp_path]), None, "_x4")
+    assert sorted(p.name for p in names.values()) == ["a_jpg_x4.png", "a_png_x4.png"]
 
 
 def test_results_beside_their_inputs_are_not_inputs(tmp_path: Path) -> None:

@@ -123,6 +123,10 @@ def test_save_pretrained_and_from_pretrained(tmp_path: Path) -> None:
     model = tiny_model()
     model.save_pretrained(tmp_path / "saved")
     assert (tmp_path / "saved" / "model.safetensors").exists()
+    with pytest.raises(CheckpointError, match=r"model\.safetensors"):
+        AdaCode.from_pretrained(tmp_path)
+    with pytest.raises(TypeError, match="stricct"):
+        AdaCode.from_pretrained(tmp_path / "saved", stricct=True)
     loaded = AdaCode.from_pretrained(tmp_path / "saved")
     image = torch.rand(1, 3, 8, 8)
     assert torch.equal(loaded(image).image, model(image).image)

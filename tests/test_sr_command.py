@@ -92,10 +92,12 @@ def test_a_result_is_not_overwritten_unless_forced(tmp_path: Path, adacode: Comm
     adacode("sr", "a.png", "--force")
     with Image.open(tmp_path / "a_x4.png") as out:
         assert out.size == (64, 64)
-    original = (tmp_path / "a.png").read_bytes()
     assert "is an input" in adacode("sr", "a.png", "-o", "a.png", "--force", check=1).stderr
-    adacode("sr", "a.png", "a_x4.png", "--force", check=1)
-    assert (tmp_path / "a.png").read_bytes() == original
+    with Image.open(tmp_path / "a.png") as original:
+        assert original.size == (16, 16)
+    result = (tmp_path / "a_x4.png").read_bytes()
+    adacode("sr", "a.png", "../" + tmp_path.name + "/a_x4.png", "--force", check=1)
+    assert (tmp_path / "a_x4.png").read_bytes() == result
 
 
 @pytest.mark.parametrize(
@@ -103,10 +105,13 @@ def test_a_result_is_not_overwritten_unless_forced(tmp_path: Path, adacode: Comm
     [
         (("sr", "missing.png"), 1, "no such file"),
         (("sr", "a.png", "--scale", "3"), 2, "--scale 4"),
+        (("sr", "a.png", "--scale", "0"), 2, "--scale 4"),
+        (("eval", ".", "--sheet", "missing/s.png"), 2, "missing"),
+        (("eval", ".", "--perceptual", "a.png"), 1, "a.png"),
         (("sr", "a.png", "--weights", "nothing"), 1, "lite-x4"),
         (("sr", "a.png", "--device", "cuda:7"), 1, "CUDA devices"),
-        (("sr", "a.png", "--device", "abacus"), 1, "abacus"),
-        (("sr", "a.png", "--precision", "fp8"), 1, "fp8"),
+        (("sr", "a.png", "--device", "abacus"), 2, "abacus"),
+        (("sr", "a.png", "--precision", "fp8"), 2, "fp8"),
         (("sr", "a.png", "-o", "out.xyz.jpg", "b.png"), 2, "several inputs"),
         (("sr", "empty"), 2, "no picture"),
         (("eval", "empty"), 1, "no photo"),

@@ -27,6 +27,15 @@ def test_blending_what_agrees_changes_nothing(size: tuple[int, int]) -> None:
     assert heard == [(i + 1, count) for i in range(count)]
 
 
+def test_every_tile_starts_on_the_codes_grid() -> None:
+    tiles = split(301, 203, 50, 9, multiple=16)
+    assert all(t.top % 16 == t.left % 16 == 0 for t in tiles)
+    covered = torch.zeros(301, 203)
+    for t in tiles:
+        covered[t.top : t.top + t.height, t.left : t.left + t.width] += 1
+    assert covered.min() >= 1
+
+
 def test_tiles_must_be_larger_than_their_overlap() -> None:
     with pytest.raises(ValueError, match="can't overlap"):
         split(100, 100, 16, 16)

@@ -13,16 +13,18 @@ from pathlib import Path
 import pytest
 import torch
 
+from adacode_cli.errors import UsageError
 from adacode_cli.model import checkpoint
 from adacode_cli.model.adacode import AdaCode
 from adacode_cli.model.codebook import Quantised
 from adacode_cli.training import losses
 from adacode_cli.training.code_averages import CodeAverages, perplexity, usage
 from adacode_cli.training.dataset import PatchDataset, find_classes
+from adacode_cli.training.perceptual import SqueezeFeatures
 from adacode_cli.training.settings import Settings
 from adacode_cli.training.stages import CODEBOOK, REPRESENTATION, RESTORATION, Stage, freeze_for
 from adacode_cli.training.trainer import Trainer
-from tests.conftest import Command, tiny_model
+from tests.conftest import Command, shared, tiny_model
 
 
 def settings(steps: int, **others: object) -> Settings:
@@ -61,12 +63,13 @@ def test_frozen_tensors_stay_and_trained_ones_move(
     before = tiny_model(trainer.bare.config.task, trainer.bare.config.scale).state_dict()
     moved = {n for n, t in trainer.bare.state_dict().items() if not torch.equal(t, before[n])}
     assert not any(name.endswith(".codes") for name in moved)
-    assert any(name.startswith("encoder.") for name in moved)
+    for part in ("encoder.", "weight_map.", "codebooks.0.before."):
+        assert any(name.startswith(part) for name in moved), part
     assert any(name.startswith("decoder.") for name in moved) == (stage is REPRESENTATION)
     assert any(".after." in name for name in moved) == (stage is REPRESENTATION)
 
 
-def test_codes_move_in_stage_one_only() -> None:
+def test_stage_one_moves_its_codes_by_averages() -> None:
     model = tiny_model("reconstruct", 1, books=1)
     assert all(not p.requires_grad for n, p in model.named_parameters() if n.endswith(".codes"))
     freeze_for(model, CODEBOOK)
@@ -95,6 +98,28 @@ def test_a_resumed_run_is_the_uninterrupted_one(photos: Path, tmp_path: Path) ->
     )
     for name, tensor in ours.state.items():
         assert torch.allclose(tensor, theirs.state[name], atol=1e-3), name
+
+
+def test_another_run_is_not_continued(photos: Path, tmp_path: Path) -> None:
+    train(photos, tmp_path / "run", CODEBOOK, settings(2))
+    with pytest.raises(UsageError, match="another run"):
+        train(photos, tmp_path / "run", CODEBOOK, settings(2, seed=1))
+
+
+@pytest.mark.parametrize("limits", [{"steps": 0}, {"steps": 5, "seconds": 0.0}])
+def test_a_budget_of_nothing_ends_at_once(
+    limits: dict[str, float], photos: Path, tmp_path: Path
+) -> None:
+    trainer = train(photos, tmp_path / "run", CODEBOOK, settings(**limits))  # type: ignore[arg-type]
+    assert trainer.step == 0
+    assert trainer.weights_file.exists()
+
+
+def test_settings_that_make_no_sense_are_refused() -> None:
+    with pytest.raises(UsageError, match="budget"):
+        Settings()
+    with pytest.raises(UsageError, match="multiple of 8"):
+        Settings(steps=1, patch=100)
 
 
 def test_a_loss_that_is_no_number_stops_the_run(photos: Path, tmp_path: Path) -> None:
@@ -147,6 +172,18 @@ def test_an_interrupted_run_saves_and_says_how_it_ended(photos: Path, tmp_path: 
     state = torch.load(tmp_path / "run" / "codebook.state", weights_only=True)
     assert state["step"] >= 50
     assert checkpoint.load(tmp_path / "run" / "codebook.safetensors").metadata["training"]
+
+
+def test_the_perceptual_loss_is_small_for_small_damage() -> None:
+    path = shared("perceptual") / "squeezenet1_1.safetensors"
+    loss = losses.Perceptual(SqueezeFeatures(path))
+    clean = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    near = (clean + 0.01).requires_grad_()
+    assert loss(clean, clean).item() == pytest.approx(0, abs=1e-6)
+    assert 0 < loss(near, clean) < loss(clean.flip(3), clean)
+    loss(near, clean).backward()
+    assert near.grad is not None
+    assert near.grad.abs().sum() > 0
 
 
 def quantised(before: list[float], codes: list[float]) -> Quantised:

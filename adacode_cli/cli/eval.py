@@ -11,6 +11,7 @@ import typer
 
 from adacode_cli.cli import options, problems
 from adacode_cli.cli.progress import new_progress
+from adacode_cli.errors import UsageError
 
 if TYPE_CHECKING:
     from adacode_cli.evaluation.score import Scores
@@ -33,14 +34,17 @@ def evaluate(
     ] = None,
     device: options.Device = "auto",
     precision: options.Precision = "auto",
+    force: options.Force = False,
     as_json: Annotated[bool, typer.Option("--json", help="Every photo's scores, as JSON.")] = False,
 ) -> None:
     """Degrade clean photos by a seed, restore them, and compare; bicubic beside it."""
+    if sheet and (not sheet.absolute().parent.is_dir() or (sheet.exists() and not force)):
+        raise UsageError(f"{sheet}: its folder is missing, or it exists; --force overwrites it")
     name, magnification = options.choose_weights("sr", weights, scale)
     restorer = options.load_restorer(name, "sr", device, precision)
-    from adacode_cli.evaluation.perceptual import SqueezeFeatures
     from adacode_cli.evaluation.score import Protocol, mean_scores, score_folder
     from adacode_cli.evaluation.sheet import detail_row, save_sheet
+    from adacode_cli.training.perceptual import SqueezeFeatures
 
     protocol = Protocol(magnification, degradation, seed)
     features = SqueezeFeatures(perceptual) if perceptual else None
@@ -52,14 +56,14 @@ def evaluate(
                 rows.append(detail_row(result.pictures))
             scored.append(replace(result, pictures={}))
             progress.advance(task)
-    if sheet:
-        save_sheet(rows, sheet)
     means = mean_scores(scored)
     if as_json:
         photos = {str(s.photo): s.methods for s in scored}
         typer.echo(json.dumps({"mean": means, "photos": photos}, indent=1))
     else:
         show_table(means, f"{len(scored)} photos, {degradation} ×{magnification}, seed {seed}")
+    if sheet:
+        save_sheet(rows, sheet)
 
 
 def show_table(means: dict[str, Scores], title: str) -> None:

@@ -36,10 +36,11 @@ def choose_weights(task: str, weights: str | None, scale: int | None) -> tuple[s
     from adacode_cli.weights import catalogue
 
     if weights is None:
-        default = catalogue.default_for(task, scale or 4)
+        scale = 4 if scale is None else scale
+        default = catalogue.default_for(task, scale)
         if default is None:
             raise UsageError(f"no bundled model enlarges {scale}×; use --scale 4")
-        return default, scale or 4
+        return default, scale
     entry = catalogue.BUNDLED.get(weights)
     found = entry.scale if entry else catalogue.scale_of(weights)
     if scale is not None and scale != found:

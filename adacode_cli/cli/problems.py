@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import sys
+import traceback
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
@@ -29,17 +30,20 @@ def explained(command: Callable[P, R]) -> Callable[P, R]:
         except KeyboardInterrupt:
             complain("interrupted; what was finished is kept")
             raise typer.Exit(INTERRUPTED) from None
+        except ModuleNotFoundError as error:
+            complain(f"{error.name} is not installed; pip install 'adacode[train]' brings it")
+            raise typer.Exit(1) from error
         except EXPECTED as error:
-            if debug:
-                raise
-            complain(str(error))
+            complain(str(error), error)
             raise typer.Exit(2 if isinstance(error, UsageError) else 1) from error
 
     return guarded
 
 
-def complain(message: str) -> None:
-    """What went wrong: one line on stderr."""
+def complain(message: str, cause: BaseException | None = None) -> None:
+    """What went wrong: one line on stderr; with --debug, where."""
+    if debug and cause is not None:
+        traceback.print_exception(cause)
     say(f"error: {message}")
 
 

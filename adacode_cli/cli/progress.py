@@ -7,8 +7,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-import typer
-
 from adacode_cli.cli import problems
 
 if TYPE_CHECKING:
@@ -33,7 +31,13 @@ def new_progress(description: str) -> Progress:
         Remaining(),
         TextColumn(description),
     )
-    return Progress(*columns, console=console, disable=not console.is_terminal, transient=True)
+    return Progress(
+        *columns,
+        console=console,
+        disable=not console.is_terminal,
+        transient=True,
+        redirect_stdout=sys.stdout.isatty(),
+    )
 
 
 class PictureBar:
@@ -55,7 +59,7 @@ class PictureBar:
         self.progress.update(self.task, completed=self.complete, name=result.job.source.name)
         for note in result.notes:
             problems.say(f"{result.job.source}: {note}")
-        typer.echo(result.job.output)
+        print(result.job.output, flush=True)  # not echo: rich must see it to make way
 
 
 @contextmanager
@@ -72,8 +76,13 @@ def training_bar() -> Iterator[Callable[[float, dict[str, float]], None]]:
         task = progress.add_task("starting", total=1.0)
 
         def report(share: float, figures: dict[str, float]) -> None:
-            shown = {k: v for k, v in figures.items() if k in SHOWN or k.startswith("usage")}
-            line = "  ".join(f"{name} {value:.4g}" for name, value in shown.items())
+            line = "  ".join(f"{name} {figures[name]:.4g}" for name in SHOWN if name in figures)
+            line += "".join(
+                f"  {name.removeprefix('usage/')} {used:.0%} of codes used, perplexity"
+                f" {figures[name.replace('usage', 'perplexity')]:.0f}"
+                for name, used in figures.items()
+                if name.startswith("usage/")
+            )
             progress.update(task, completed=share, description=line)
             if not progress.console.is_terminal:
                 print(f"{share:4.0%}  {line}", file=sys.stderr, flush=True)

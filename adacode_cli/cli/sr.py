@@ -48,6 +48,6 @@ def sr(
                 bar.finished(result)
             else:
                 failed += 1
-                problems.complain(result.reason)
+                problems.complain(result.reason, result.cause)
     if failed:
         raise typer.Exit(1)

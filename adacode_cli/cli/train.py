@@ -11,6 +11,7 @@ from adacode_cli.cli import options
 from adacode_cli.cli.problems import explained
 from adacode_cli.cli.progress import training_bar
 from adacode_cli.errors import UsageError
+from adacode_cli.training.settings import Settings
 
 if TYPE_CHECKING:
     from adacode_cli.training.recipes import Run
@@ -48,18 +49,21 @@ def codebook(
     codes: Annotated[int, typer.Option(min=2, help="Codes in the book.")] = 512,
     dim: Annotated[int, typer.Option(min=1, help="Length of a code.")] = 16,
     start_from: StartFrom = None,
-    batch: Batch = 16,
-    patch: Patch = 128,
-    learning_rate: Rate = 4e-4,
+    batch: Batch = Settings.batch,
+    patch: Patch = Settings.patch,
+    learning_rate: Rate = Settings.learning_rate,
     perceptual: Perceptual = None,
-    seed: Seed = 0,
+    seed: Seed = Settings.seed,
 ) -> None:
     """Stage I: learn the codebook of one class of photos."""
     run = describe_run(photos, out, budget, steps, batch, patch, learning_rate, perceptual, seed)
     from adacode_cli.training import recipes
 
     with training_bar() as report:
-        finish(recipes.train_codebook(run, name or photos.name, codes, dim, start_from, report))
+        trainer = recipes.train_codebook(
+            run, name or photos.resolve().name, codes, dim, start_from, report
+        )
+    finish(trainer)
 
 
 @app.command("representation")
@@ -70,18 +74,19 @@ def representation(
     codebooks: Annotated[list[Path], typer.Option("--codebook", help="A stage I file; repeat.")],
     budget: Budget = None,
     steps: Steps = None,
-    batch: Batch = 16,
-    patch: Patch = 128,
-    learning_rate: Rate = 4e-4,
+    batch: Batch = Settings.batch,
+    patch: Patch = Settings.patch,
+    learning_rate: Rate = Settings.learning_rate,
     perceptual: Perceptual = None,
-    seed: Seed = 0,
+    seed: Seed = Settings.seed,
 ) -> None:
     """Stage II: learn to mix the class codebooks, on clean photos of every class."""
     run = describe_run(photos, out, budget, steps, batch, patch, learning_rate, perceptual, seed)
     from adacode_cli.training import recipes
 
     with training_bar() as report:
-        finish(recipes.train_representation(run, codebooks, report))
+        trainer = recipes.train_representation(run, codebooks, report)
+    finish(trainer)
 
 
 @app.command("restoration")
@@ -96,18 +101,21 @@ def restoration(
     finetune: Annotated[
         float, typer.Option(min=0, max=1, help="Share of the budget with the decoder trained too.")
     ] = 0.8,
-    batch: Batch = 16,
-    patch: Patch = 128,
-    learning_rate: Rate = 4e-4,
+    batch: Batch = Settings.batch,
+    patch: Patch = Settings.patch,
+    learning_rate: Rate = Settings.learning_rate,
     perceptual: Perceptual = None,
-    seed: Seed = 0,
+    seed: Seed = Settings.seed,
 ) -> None:
     """Stage III: learn to restore degraded photos with the prior."""
+    if scale not in (2, 4):
+        raise UsageError(f"a restoration enlarges 2 or 4 times, not {scale}")
     run = describe_run(photos, out, budget, steps, batch, patch, learning_rate, perceptual, seed)
     from adacode_cli.training import recipes
 
     with training_bar() as report:
-        finish(recipes.train_restoration(run, prior, "sr", scale, finetune, report))
+        trainer = recipes.train_restoration(run, prior, "sr", scale, finetune, report)
+    finish(trainer)
 
 
 def describe_run(
@@ -122,20 +130,16 @@ def describe_run(
     seed: int,
 ) -> Run:
     """The options that the stages share, as a ``Run``."""
-    seconds = options.seconds(budget) if budget else None
-    if seconds is None and steps is None:
-        raise UsageError("give a budget: --for 90m or --steps 10000")
-    from adacode_cli.training.recipes import Run
-    from adacode_cli.training.settings import Settings
-
     settings = Settings(
         steps=steps,
-        seconds=seconds,
+        seconds=options.seconds(budget) if budget else None,
         batch=batch,
         patch=patch,
         learning_rate=learning_rate,
         seed=seed,
     )
+    from adacode_cli.training.recipes import Run
+
     return Run(photos, out, settings, perceptual)
 
 

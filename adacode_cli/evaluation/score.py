@@ -12,12 +12,13 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from adacode_cli.errors import UsageError
 from adacode_cli.evaluation import metrics
-from adacode_cli.evaluation.perceptual import SqueezeFeatures, squeeze_distance
 from adacode_cli.restore.restorer import Restorer
 from adacode_cli.training.dataset import find_photos, load_photo, to_tensor
 from adacode_cli.training.degradations import Image as Bytes
 from adacode_cli.training.degradations import degrade
+from adacode_cli.training.perceptual import SqueezeFeatures, squeeze_distance
 
 Scores = dict[str, float]
 DEGRADATIONS = ("blind", "bicubic")
@@ -42,7 +43,7 @@ class Protocol:
 
     def __post_init__(self) -> None:
         if self.degradation not in DEGRADATIONS:
-            raise ValueError(f"no degradation is called {self.degradation!r}: {DEGRADATIONS}")
+            raise UsageError(f"no degradation is called {self.degradation!r}: {DEGRADATIONS}")
 
     def prepare(self, photo: Bytes, number: int) -> tuple[Bytes, Bytes]:
         """A clean photo, cut to a multiple of 8, and its degraded version."""

@@ -50,4 +50,6 @@ def save_sheet(rows: list[Image.Image], path: Path) -> None:
     for row in rows:
         sheet.paste(row, (0, y))
         y += row.height + GAP
-    sheet.save(path)
+    unfinished = path.with_name(f".{path.name}.unfinished")
+    sheet.save(unfinished, format="PNG")
+    unfinished.replace(path)

@@ -23,12 +23,16 @@ def find(inputs: list[Path]) -> list[Source]:
     sources: dict[Path, Source] = {}
     for path in inputs:
         if path.is_dir():
-            photos = (p for p in path.iterdir() if p.suffix.lower() in SUFFIXES and p.is_file())
-            for photo in sorted(p for p in photos if not p.name.startswith(".")):
-                sources.setdefault(photo, Source(photo, found=True))
+            for photo in sorted(filter(is_photo, path.iterdir())):
+                sources.setdefault(photo.resolve(), Source(photo, found=True))
         else:
-            sources.setdefault(path, Source(path))
+            sources.setdefault(path.resolve(), Source(path))
     return list(sources.values())
+
+
+def is_photo(path: Path) -> bool:
+    """A file with a picture's suffix, and not hidden."""
+    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
 
 
 def name_outputs(sources: list[Source], out: Path | None, suffix: str) -> dict[Source, Path]:
@@ -41,20 +45,28 @@ def name_outputs(sources: list[Source], out: Path | None, suffix: str) -> dict[S
     """
     if out is not None and is_file_name(out) and len(sources) == 1:
         return {sources[0]: out}
-    bare = Counter(output_path(s.path, out, suffix) for s in sources)
+    plain = {s: output_path(s.path, out, suffix) for s in sources}
+    counts = Counter(path.resolve() for path in plain.values())
     names = {
-        s: output_path(s.path, out, suffix, extension=bare[output_path(s.path, out, suffix)] > 1)
-        for s in sources
+        s: path if counts[path.resolve()] == 1 else output_path(s.path, out, suffix, extension=True)
+        for s, path in plain.items()
     }
-    results: dict[Path, Path] = {}
+    results = {path.resolve() for path in (*plain.values(), *names.values())}
+    names = {s: p for s, p in names.items() if not (s.found and s.path.resolve() in results)}
+    refuse_shared(names)
+    return names
+
+
+def refuse_shared(names: dict[Source, Path]) -> None:
+    """Raise ``UsageError`` when two inputs have one output."""
+    taken: dict[Path, Source] = {}
     for source, path in names.items():
-        if path in results:
+        other = taken.setdefault(path.resolve(), source)
+        if other is not source:
             raise UsageError(
-                f"{results[path]} and {source.path} would both become {path}; "
+                f"{other.path} and {source.path} would both become {path}; "
                 "restore them into different folders"
             )
-        results[path] = source.path
-    return {s: path for s, path in names.items() if not (s.found and s.path in results)}
 
 
 def output_path(path: Path, out: Path | None, suffix: str, *, extension: bool = False) -> Path:

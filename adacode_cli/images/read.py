@@ -30,7 +30,7 @@ def read(path: Path) -> Picture:
         raise PictureError(f"{path}: not a picture in a format that can be read") from error
     except Image.DecompressionBombError as error:
         raise PictureError(f"{path}: too many pixels to be opened safely ({error})") from error
-    except (OSError, ValueError, SyntaxError, EOFError) as error:
+    except Exception as error:  # decoders meet damage with whatever they like
         raise PictureError(f"{path}: broken picture ({error})") from error
 
 
@@ -51,10 +51,11 @@ def to_picture(image: Image.Image, *, deep: bool = False) -> Picture:
     if getattr(image, "n_frames", 1) > 1:
         notes.append("only its first frame is restored")
     icc_profile, dpi = image.info.get("icc_profile"), image.info.get("dpi")
-    exif = image.getexif()
-    upright = ImageOps.exif_transpose(image)
-    exif.pop(ExifTags.Base.Orientation, None)
-    exif.get_ifd(ExifTags.IFD.IFD1).clear()  # the embedded preview, now out of date
+    try:
+        upright, exif = ImageOps.exif_transpose(image), upright_exif(image)
+    except Exception:  # noqa: BLE001 as above; the pixels are worth more than their EXIF
+        upright, exif = image, None
+        notes.append("its damaged EXIF is dropped")
     if upright.mode == "CMYK":
         upright, icc_profile = from_cmyk(upright, icc_profile), None
         notes.append("converted from CMYK to sRGB")
@@ -71,10 +72,18 @@ def to_picture(image: Image.Image, *, deep: bool = False) -> Picture:
         alpha=plane(upright.getchannel("A")) if transparent else None,
         gray=gray,
         icc_profile=icc_profile,
-        exif=exif.tobytes() if len(exif) else None,
+        exif=exif,
         dpi=dpi,
         notes=tuple(notes),
     )
+
+
+def upright_exif(image: Image.Image) -> bytes | None:
+    """EXIF without orientation and without the embedded preview, which is out of date."""
+    exif = image.getexif()
+    exif.pop(ExifTags.Base.Orientation, None)
+    exif.get_ifd(ExifTags.IFD.IFD1).clear()
+    return exif.tobytes() if len(exif) else None
 
 
 def planes(rgb: Image.Image) -> Plane:
@@ -91,10 +100,12 @@ def from_cmyk(image: Image.Image, icc_profile: bytes | None) -> Image.Image:
     """Through the embedded profile where there is one."""
     if icc_profile is None:
         return image.convert("RGB")
-    source = ImageCms.ImageCmsProfile(io.BytesIO(icc_profile))
-    converted = ImageCms.profileToProfile(
-        image, source, ImageCms.createProfile("sRGB"), outputMode="RGB"
-    )
+    try:
+        source = ImageCms.ImageCmsProfile(io.BytesIO(icc_profile))
+        srgb = ImageCms.createProfile("sRGB")
+        converted = ImageCms.profileToProfile(image, source, srgb, outputMode="RGB")
+    except (ImageCms.PyCMSError, OSError):  # a profile of something else
+        converted = None
     return converted or image.convert("RGB")
 
 

@@ -18,6 +18,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "AVIF": {"quality": 90},
     "TIFF": {"compression": "tiff_lzw"},
 }
+STRIP = 64  # rows
 WITHOUT_ALPHA = frozenset({"JPEG", "BMP"})
 
 
@@ -59,6 +60,13 @@ def to_image(picture: Picture, *, with_alpha: bool) -> Image.Image:
 
 
 def to_bytes(channels: Plane) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """(C, H, W) in [0, 1] → (H, W, C) of 8 bits, (H, W) for one channel."""
-    pixels = np.rint(255 * np.clip(channels, 0, 1)).astype(np.uint8)
-    return np.ascontiguousarray(pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0))
+    """(C, H, W) in [0, 1] → (H, W, C) of 8 bits, (H, W) for one channel.
+
+    By strips of rows: a whole copy in floats would double what a large picture needs.
+    """
+    count, height, width = channels.shape
+    pixels = np.empty((height, width, count), np.uint8)
+    for top in range(0, height, STRIP):
+        strip = channels[:, top : top + STRIP].transpose(1, 2, 0)
+        pixels[top : top + STRIP] = np.rint(255 * np.clip(strip, 0, 1))
+    return pixels[..., 0] if count == 1 else pixels

@@ -110,11 +110,13 @@ class AdaCode(
         force_download: bool,
         local_files_only: bool,
         token: str | bool | None,
-        **_: Any,
+        **others: Any,
     ) -> AdaCode:
-        local = Path(model_id) / SAFETENSORS_SINGLE_FILE
-        if local.is_file():
-            return cls.from_file(local)
+        # The mixin hands on config.json, which our files don't need.
+        if unknown := sorted(others.keys() - {"config"}):
+            raise TypeError(f"from_pretrained() knows no {', '.join(unknown)}")
+        if Path(model_id).is_dir():
+            return cls.from_file(Path(model_id) / SAFETENSORS_SINGLE_FILE)
         path = hf_hub_download(
             model_id,
             SAFETENSORS_SINGLE_FILE,

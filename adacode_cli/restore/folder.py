@@ -28,6 +28,7 @@ class Failure:
 
     source: Path
     reason: str
+    cause: Exception | None = None
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ def make_plan(inputs: list[Path], out: Path | None, suffix: str, *, force: bool)
         raise UsageError(f"{out} is one file, but there are several inputs; give a folder with -o")
     plan = Plan([], [], [])
     outputs = name_outputs(sources, out, suffix)
-    read_from = {source.path.absolute() for source in outputs}
+    read_from = {source.path.resolve() for source in outputs}
     for source, output in outputs.items():
         place(plan, source, output, read_from, force=force)
     return plan
@@ -62,7 +63,7 @@ def place(plan: Plan, source: Source, output: Path, read_from: set[Path], *, for
     format_of(output)
     if not source.path.exists():
         plan.failures.append(Failure(source.path, f"{source.path}: no such file"))
-    elif output.absolute() in read_from or (output.exists() and output.samefile(source.path)):
+    elif output.resolve() in read_from:
         reason = f"{output}: is an input and would be overwritten; give another name with -o"
         plan.failures.append(Failure(source.path, reason))
     elif not output.exists() or force:
@@ -96,11 +97,12 @@ def run_plan(
     for job in plan.jobs:
         try:
             yield run_job(job, restorer, on_tile)
-        except (ValueError, OSError, FloatingPointError, MemoryError) as error:
+        # RuntimeError is how PyTorch says that memory ran out
+        except (ValueError, OSError, ArithmeticError, MemoryError, RuntimeError) as error:
             reason = str(error) or type(error).__name__
             if str(job.source) not in reason:
                 reason = f"{job.source}: {reason}"
-            yield Failure(job.source, reason)
+            yield Failure(job.source, reason, error)
 
 
 def run_job(job: Job, restorer: Restorer, on_tile: Callable[[Job, int, int], None]) -> Done:

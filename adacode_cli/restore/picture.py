@@ -24,14 +24,16 @@ def restore_picture(
     return replace(
         picture,
         rgb=restored,
-        alpha=None if alpha is None else restore_alpha(restorer, alpha),
+        alpha=None if alpha is None else restore_alpha(restorer, alpha, on_tile),
         dpi=picture.dpi and (picture.dpi[0] * restorer.scale, picture.dpi[1] * restorer.scale),
     )
 
 
-def restore_alpha(restorer: Restorer, alpha: Plane) -> Plane:
+def restore_alpha(
+    restorer: Restorer, alpha: Plane, on_tile: Callable[[int, int], None] | None = None
+) -> Plane:
     """Alpha as a gray picture: (H, W) → (s·H, s·W). What was all one value stays so."""
     if alpha.min() == alpha.max():
         return np.full([restorer.scale * n for n in alpha.shape], alpha.flat[0], np.float32)
     gray = np.ascontiguousarray(np.broadcast_to(alpha, (3, *alpha.shape)))
-    return np.asarray(restorer(torch.from_numpy(gray)).numpy().mean(0))
+    return np.asarray(restorer(torch.from_numpy(gray), on_tile).numpy().mean(0))

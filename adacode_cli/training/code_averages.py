@@ -24,8 +24,8 @@ class CodeAverages:
     def __init__(self, book: BasisCodebook) -> None:
         self.book = book
         count, dim = book.codes.shape
-        self.uses = torch.ones(count)
-        self.sums = torch.zeros(count, dim)
+        self.uses = book.codes.new_ones(count)
+        self.sums = book.codes.new_zeros(count, dim)
         self.steps = 0
 
     @torch.no_grad()
@@ -71,7 +71,7 @@ class CodeAverages:
 
     def resume(self, state: dict[str, Tensor]) -> None:
         """The inverse of ``state``."""
-        self.uses, self.sums = state["uses"], state["sums"]
+        self.uses, self.sums = (state[k].to(self.uses) for k in ("uses", "sums"))
         self.steps = int(state["steps"])
 
 
@@ -83,7 +83,7 @@ def nearest(wanted: Tensor, codes: Tensor) -> Tensor:
 def count_and_sum(wanted: Tensor, indices: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """How many features chose each code, (M,), and their sums, (M, D)."""
     uses = torch.bincount(indices, minlength=count).float()
-    sums = torch.zeros(count, wanted.shape[1]).index_add_(0, indices, wanted)
+    sums = wanted.new_zeros(count, wanted.shape[1]).index_add_(0, indices, wanted)
     return uses, sums
 
 

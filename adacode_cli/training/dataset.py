@@ -14,9 +14,8 @@ from PIL import Image as PillowImage
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from adacode_cli.images.naming import is_photo
 from adacode_cli.training.degradations import Image, degrade
-
-SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
 
 
 class Patch(NamedTuple):
@@ -37,21 +36,22 @@ def find_classes(folder: Path) -> dict[str, list[Path]]:
     if not classes:
         classes = {folder.name: find_photos(folder)}
     if not any(classes.values()):
-        raise FileNotFoundError(
-            f"{folder}: no photo in it to train on ({', '.join(sorted(SUFFIXES))})"
-        )
+        raise FileNotFoundError(f"{folder}: no photo in it to train on")
     return classes
 
 
 def find_photos(folder: Path) -> list[Path]:
     """Every photo below ``folder``, sorted."""
-    return sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)
+    return sorted(filter(is_photo, folder.rglob("*")))
 
 
 def load_photo(path: Path) -> Image:
-    """(H, W, 3) uint8 RGB. Raises ``OSError`` if it isn't readable."""
-    with PillowImage.open(path) as photo:
-        return np.array(photo.convert("RGB"))
+    """(H, W, 3) uint8 RGB. Raises ``OSError``, naming it, if it isn't readable."""
+    try:
+        with PillowImage.open(path) as photo:
+            return np.array(photo.convert("RGB"))
+    except OSError as error:
+        raise OSError(f"{path}: broken photo ({error})") from error
 
 
 @dataclass

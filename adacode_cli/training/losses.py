@@ -10,9 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from adacode_cli.evaluation.perceptual import SMALLEST, SqueezeFeatures, feature_distance
 from adacode_cli.model.adacode import Restoration
 from adacode_cli.model.codebook import Quantised
+from adacode_cli.training.perceptual import SMALLEST, SqueezeFeatures, feature_distance
 
 
 def reconstruction(image: Tensor, clean: Tensor) -> Tensor:

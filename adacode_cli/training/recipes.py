@@ -9,12 +9,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from adacode_cli.evaluation.perceptual import SqueezeFeatures
 from adacode_cli.model.adacode import AdaCode
 from adacode_cli.model.checkpoint import CheckpointError
 from adacode_cli.model.config import CodebookConfig, Task, lite_config
 from adacode_cli.training.dataset import PatchDataset, find_classes
 from adacode_cli.training.losses import Perceptual
+from adacode_cli.training.perceptual import SqueezeFeatures
 from adacode_cli.training.settings import Settings
 from adacode_cli.training.stages import CODEBOOK, FINETUNE, REPRESENTATION, RESTORATION, Stage
 from adacode_cli.training.trainer import Report, Trainer
@@ -40,7 +40,8 @@ class Run:
         classes = find_classes(self.photos)
         dataset = PatchDataset(classes, settings.patch, model.config.scale, settings.seed, ENDLESS)
         loss = Perceptual(SqueezeFeatures(self.perceptual)) if self.perceptual else None
-        trainer = Trainer(model, stage, dataset, settings, self.out, loss, teacher)
+        guide = teacher if stage.teacher else None
+        trainer = Trainer(model, stage, dataset, settings, self.out, loss, guide)
         trainer.run(report)
         return trainer
 
@@ -62,7 +63,7 @@ def train_representation(run: Run, codebooks: Iterable[Path], report: Report) ->
     Encoder and decoder start as those of the first codebook's network.
     Raises ``CheckpointError`` when two codebooks have one name.
     """
-    networks = [AdaCode.from_file(path) for path in codebooks]
+    networks = [single_codebook(path) for path in codebooks]
     books = [network.config.codebooks[0] for network in networks]
     if len({book.name for book in books}) < len(books):
         raise CheckpointError(f"two codebooks of one name among {[book.name for book in books]}")
@@ -87,7 +88,8 @@ def train_restoration(
     teacher.requires_grad_(False)
     torch.manual_seed(run.settings.seed)
     model = AdaCode(replace(teacher.config, task=task, scale=scale))
-    take(model, teacher, "encoder.", "codebooks.", "weight_map.", "decoder.")
+    fresh = ("encoder.first.", "encoder.skip4.")  # what reads the degraded image
+    take(model, teacher, "encoder.", "codebooks.", "weight_map.", "decoder.", fresh=fresh)
     guided = replace(run, settings=run.settings.share(1 - finetune))
     trainer = guided.train(model, RESTORATION, report, teacher)
     if finetune == 0 or trainer.stopped_by:
@@ -97,10 +99,24 @@ def train_restoration(
     return freed.train(model, FINETUNE, report, teacher)
 
 
-def take(model: AdaCode, source: AdaCode, *prefixes: str) -> None:
-    """Copy the tensors whose names start so, where ``source`` has them in the same shape."""
+def single_codebook(path: Path) -> AdaCode:
+    """A stage I network. Raises ``CheckpointError`` for another one."""
+    network = AdaCode.from_file(path)
+    if len(network.books) != 1:
+        raise CheckpointError(f"{path}: not a codebook from `adacode train codebook`")
+    return network
+
+
+def take(model: AdaCode, source: AdaCode, *prefixes: str, fresh: tuple[str, ...] = ()) -> None:
+    """Copy the tensors whose names start so, but for the ``fresh`` ones.
+
+    Raises ``CheckpointError`` naming the first that ``source`` lacks or has in another shape.
+    """
     theirs: dict[str, Tensor] = source.state_dict()
     with torch.no_grad():
         for name, ours in model.state_dict().items():
-            if name.startswith(prefixes) and name in theirs and theirs[name].shape == ours.shape:
-                ours.copy_(theirs[name])
+            if not name.startswith(prefixes) or name.startswith(fresh):
+                continue
+            if name not in theirs or theirs[name].shape != ours.shape:
+                raise CheckpointError(f"the network to start from has no {name!r} of this shape")
+            ours.copy_(theirs[name])

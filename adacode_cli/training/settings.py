@@ -1,17 +1,20 @@
-"""How long and how hard to train."""
+"""How long and how hard to train. Imports nothing, so that the commands can show the defaults."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-import torch
+from adacode_cli.errors import UsageError
 
-from adacode_cli.device import has_fast_bf16
+CODE_STRIDE = 8  # a patch is a whole number of codes
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How long and how hard to train."""
+    """The hyperparameters that every stage shares.
+
+    Raises ``UsageError`` for a run without a budget, or with patches that don't fit the codes.
+    """
 
     steps: int | None = None  # optimiser steps; whichever budget ends first
     seconds: float | None = None
@@ -29,16 +32,20 @@ class Settings:
 
     def __post_init__(self) -> None:
         if self.steps is None and self.seconds is None:
-            raise ValueError("training needs a budget: steps or seconds")
+            raise UsageError("training needs a budget: --for 90m or --steps 10000")
+        if self.patch % CODE_STRIDE:
+            raise UsageError(f"patches of {self.patch} pixels: take a multiple of {CODE_STRIDE}")
 
     def share(self, part: float) -> Settings:
         """The same with a part of the budget."""
-        steps = round(self.steps * part) if self.steps else None
-        return replace(self, steps=steps, seconds=self.seconds * part if self.seconds else None)
+        steps = None if self.steps is None else round(self.steps * part)
+        return replace(self, steps=steps, seconds=self.seconds and self.seconds * part)
 
-
-def mixed_precision(precision: str) -> str:
-    """Accelerate's word for it; auto is bf16 where the hardware multiplies it natively."""
-    if precision == "auto":
-        return "bf16" if has_fast_bf16("cuda" if torch.cuda.is_available() else "cpu") else "no"
-    return "no" if precision == "fp32" else precision
+    def spent(self, steps: int, seconds: float) -> float:
+        """The share of the budget that is spent, 0 to 1."""
+        shares = [
+            1.0 if budget == 0 else done / budget
+            for done, budget in ((steps, self.steps), (seconds, self.seconds))
+            if budget is not None
+        ]
+        return min(1.0, max(shares))

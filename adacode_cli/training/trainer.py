@@ -14,13 +14,15 @@ from accelerate import Accelerator
 from torch import Tensor
 from torch.utils.data import DataLoader, Subset
 
+from adacode_cli.device import has_fast_bf16
+from adacode_cli.errors import UsageError
 from adacode_cli.model import checkpoint
 from adacode_cli.model.adacode import AdaCode, Restoration, merge
 from adacode_cli.training import losses
 from adacode_cli.training.code_averages import CodeAverages
 from adacode_cli.training.dataset import Patch, PatchDataset
 from adacode_cli.training.figures import CodeUses, Figures
-from adacode_cli.training.settings import Settings, mixed_precision
+from adacode_cli.training.settings import Settings
 from adacode_cli.training.signals import leave_signals_to_the_trainer, noted_signals
 from adacode_cli.training.stages import Stage, freeze_for
 
@@ -44,14 +46,16 @@ class Trainer:
         self.perceptual, self.teacher = perceptual, teacher
         torch.manual_seed(settings.seed)
         self.accelerator = Accelerator(mixed_precision=mixed_precision(settings.precision))
-        trained = freeze_for(model, stage)
+        for helper in (perceptual, teacher):
+            if helper is not None:
+                helper.to(self.accelerator.device)
+        optimiser = torch.optim.AdamW(
+            freeze_for(model, stage), lr=settings.learning_rate, betas=(0.9, 0.99), weight_decay=0.0
+        )
         self.bare = model.train()
+        self.model, self.optimiser = self.accelerator.prepare(model, optimiser)
         self.average = {n: p.detach().clone() for n, p in model.state_dict().items()}
         self.books = [CodeAverages(b) for b in model.books] if stage.codes_move else []
-        optimiser = torch.optim.AdamW(
-            trained, lr=settings.learning_rate, betas=(0.9, 0.99), weight_decay=0.0
-        )
-        self.model, self.optimiser = self.accelerator.prepare(model, optimiser)
         self.step, self.seconds, self.waited = 0, 0.0, 0.0
         self.stopped_by: int | None = None
         self.uses = CodeUses(model.config.codebooks)
@@ -94,9 +98,7 @@ class Trainer:
     @property
     def progress(self) -> float:
         """The share of the budget that is spent, 0 to 1."""
-        steps = self.step / self.settings.steps if self.settings.steps else 0.0
-        seconds = self.seconds / self.settings.seconds if self.settings.seconds else 0.0
-        return min(1.0, max(steps, seconds))
+        return self.settings.spent(self.step, self.seconds)
 
     def patches(self) -> Iterator[Patch]:
         """Batches from where the run stands, with the time spent on each counted."""
@@ -184,6 +186,7 @@ class Trainer:
     def save(self) -> Path:
         """Write the state to go on from and the averaged weights, each whole or not at all."""
         state = {
+            "run": self.identity(),
             "model": self.bare.state_dict(),
             "average": self.average,
             "optimiser": self.optimiser.state_dict(),
@@ -213,9 +216,16 @@ class Trainer:
         }
         return {"training": json.dumps(told)}
 
+    def identity(self) -> str:
+        """What must be the same for a run to be the same run."""
+        photos = [len(photos) for photos in self.dataset.classes]
+        return json.dumps([self.bare.config.to_dict(), self.settings.seed, photos])
+
     def resume(self) -> None:
         """Go on from the state file."""
-        state = torch.load(self.state_file, weights_only=True)
+        state = torch.load(self.state_file, weights_only=True, map_location="cpu")
+        if state["run"] != self.identity():
+            raise UsageError(f"{self.folder} holds another run; give another folder with -o")
         self.bare.load_state_dict(state["model"])
         self.average = state["average"]
         self.optimiser.load_state_dict(state["optimiser"])
@@ -223,6 +233,13 @@ class Trainer:
             book.resume(saved)
         torch.set_rng_state(state["random"])
         self.step, self.seconds, self.waited = state["step"], state["seconds"], state["waited"]
+
+
+def mixed_precision(precision: str) -> str:
+    """Accelerate's word for it; auto is bf16 where the hardware multiplies it natively."""
+    if precision == "auto":
+        return "bf16" if has_fast_bf16("cuda" if torch.cuda.is_available() else "cpu") else "no"
+    return "no" if precision == "fp32" else precision
 
 
 def channels_last(image: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -49,8 +50,7 @@ class Fire(nn.Module):
 class SqueezeFeatures(nn.Module):
     """RGB (B, 3, H, W) in [0, 1] → seven feature maps, from the file of its convolutions.
 
-    Raises ``FileNotFoundError`` if there is no such file, ``RuntimeError`` if it holds other
-    tensors.
+    Raises ``ValueError`` for a file that isn't one of SqueezeNet 1.1.
     """
 
     def __init__(self, path: Path) -> None:
@@ -60,8 +60,7 @@ class SqueezeFeatures(nn.Module):
         for name, squeeze, expand in FIRES:
             self.add_module(name, Fire(channels, squeeze, expand))
             channels = 2 * expand
-        state = {k: v.float() for k, v in load_file(path).items() if "conv10" not in k}
-        self.load_state_dict(take_rgb(state))
+        self.load_state_dict(read_convolutions(path, self.state_dict()))
         self.requires_grad_(False).eval()
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
@@ -76,6 +75,18 @@ class SqueezeFeatures(nn.Module):
             if name in POOLED_AFTER:
                 x = F.max_pool2d(x, 3, 2, ceil_mode=True)
         return compared
+
+
+def read_convolutions(path: Path, expected: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The file's convolutions but the classifier's, for RGB in [0, 1]."""
+    try:
+        state = {k: v.float() for k, v in load_file(path).items() if "conv10" not in k}
+    except (SafetensorError, OSError) as error:
+        raise ValueError(f"{path}: not a readable safetensors file ({error})") from error
+    shapes, wanted = ({k: v.shape for k, v in s.items()} for s in (state, expected))
+    if shapes != wanted:
+        raise ValueError(f"{path}: its tensors are not those of SqueezeNet 1.1")
+    return take_rgb(state)
 
 
 def take_rgb(state: dict[str, Tensor]) -> dict[str, Tensor]:
