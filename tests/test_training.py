@@ -160,15 +160,14 @@ def test_wrong_words_are_one_line(photos: Path, tmp_path: Path, adacode: Command
 def test_an_interrupted_run_saves_and_says_how_it_ended(photos: Path, tmp_path: Path) -> None:
     words = ["train", "codebook", photos, "-o", tmp_path / "run", "--for", "10m", "--batch", "2"]
     command = [sys.executable, "-m", "adacode_cli", *map(str, words), "--patch", "48"]
-    run = subprocess.Popen(
-        command, env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
-    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
     log = tmp_path / "run" / "log.jsonl"
-    deadline = time.monotonic() + 120
-    while not log.exists() and time.monotonic() < deadline:
-        time.sleep(0.1)
-    run.send_signal(signal.SIGTERM)
-    assert run.wait(60) == 128 + signal.SIGTERM
+    with subprocess.Popen(command, env=environment) as run:
+        deadline = time.monotonic() + 120
+        while not log.exists() and time.monotonic() < deadline:
+            time.sleep(0.1)
+        run.send_signal(signal.SIGTERM)
+    assert run.returncode == 128 + signal.SIGTERM
     state = torch.load(tmp_path / "run" / "codebook.state", weights_only=True)
     assert state["step"] >= 50
     assert checkpoint.load(tmp_path / "run" / "codebook.safetensors").metadata["training"]
