@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -9,6 +10,20 @@ from torch import Tensor, nn
 def conv3(in_channels: int, out_channels: int, stride: int = 1) -> nn.Conv2d:
     """A 3×3 convolution that keeps the size (or divides it by ``stride``)."""
     return nn.Conv2d(in_channels, out_channels, 3, stride, padding=1)
+
+
+def he_(conv: nn.Conv2d, gain: float = 1.0) -> nn.Conv2d:
+    """He's initialisation, times ``gain``, in place.
+
+    Without normalisation, PyTorch's own lets the signal fade from layer to layer, and blocks
+    that begin near the identity stay there for long.
+    """
+    nn.init.kaiming_normal_(conv.weight, a=0.2)
+    with torch.no_grad():
+        conv.weight.mul_(gain)
+    if conv.bias is not None:
+        nn.init.zeros_(conv.bias)
+    return conv
 
 
 def add_skip(x: Tensor, skip: Tensor | None) -> Tensor:
@@ -37,11 +52,8 @@ class ResBlock(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.conv1 = conv3(channels, channels)
-        self.conv2 = conv3(channels, channels)
-        # A new block is close to the identity: deep stacks train from the first step.
-        nn.init.normal_(self.conv2.weight, std=0.1 * (9 * channels) ** -0.5)
-        nn.init.zeros_(self.conv2.bias)  # type: ignore[arg-type]
+        self.conv1 = he_(conv3(channels, channels))
+        self.conv2 = he_(conv3(channels, channels), gain=0.4)
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.conv2(F.leaky_relu(self.conv1(x), 0.2, inplace=True))
@@ -79,5 +91,5 @@ def conv_upsample(in_channels: int, out_channels: int) -> nn.Sequential:
     mirrored, at every pixel; the convolution comes first because there it costs a quarter.
     """
     return nn.Sequential(
-        conv3(in_channels, out_channels), nn.Upsample(scale_factor=2, mode="bilinear")
+        he_(conv3(in_channels, out_channels)), nn.Upsample(scale_factor=2, mode="bilinear")
     )

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from adacode_cli.model.blocks import conv3
+from adacode_cli.model.blocks import conv3, he_
 from adacode_cli.model.config import CodebookConfig
 
 
@@ -45,7 +45,8 @@ class BasisCodebook(nn.Module):
         self.before = nn.Sequential(projection, *([UnitLength()] if unit else []))
         codes = torch.randn(config.codes, config.dim)
         self.codes = nn.Parameter(F.normalize(codes) if unit else codes, requires_grad=False)
-        self.after = conv3(config.dim, channels)
+        # A unit-length code has 1/dim of the variance that He's rule reckons with.
+        self.after = he_(conv3(config.dim, channels), gain=config.dim**0.5 if unit else 1.0)
 
     def nearest(self, before: Tensor) -> Tensor:
         """The index of the closest code at each position: (B, D, h, w) → (B, h, w)."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from adacode_cli.model.blocks import add_skip, conv3, conv_upsample, norm_level_up, res_blocks
+from adacode_cli.model.blocks import add_skip, conv3, conv_upsample, he_, norm_level_up, res_blocks
 from adacode_cli.model.config import CODE_STRIDE, AdaCodeConfig
 from adacode_cli.model.encoder import Features
 from adacode_cli.model.enlarge import enlarge
@@ -43,17 +43,17 @@ class LiteDecoder(nn.Module):
         self.blocks8 = res_blocks(at8, depth8)
         self.up4 = conv_upsample(at8, at4)
         self.blocks4 = res_blocks(at4, depth4)
-        self.base = conv3(at4, 3)
+        self.base = he_(conv3(at4, 3), gain=0.1)
         self.detail = nn.Sequential(
             conv_upsample(at4, at2),
             nn.LeakyReLU(0.2, inplace=True),
-            conv3(at2, at2),
+            he_(conv3(at2, at2)),
             nn.LeakyReLU(0.2, inplace=True),
             conv_upsample(at2, at1),
             nn.LeakyReLU(0.2, inplace=True),
-            conv3(at1, at1),
+            he_(conv3(at1, at1)),
             nn.LeakyReLU(0.2, inplace=True),
-            conv3(at1, 3),
+            he_(conv3(at1, 3), gain=0.1),
         )
 
     def forward(self, merged: Tensor, features: Features) -> Tensor:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from adacode_cli.model.blocks import conv3, norm_level_down, norm_level_up, res_blocks
+from adacode_cli.model.blocks import conv3, he_, norm_level_down, norm_level_up, res_blocks
 from adacode_cli.model.config import AdaCodeConfig
 from adacode_cli.model.swin import SwinGroups
 
@@ -64,14 +64,14 @@ class LiteCleanEncoder(nn.Module):
         _, _, at4, at8 = config.widths
         depth4, depth8 = config.encoder_depths
         self.fold = 4 // config.scale
-        self.first = conv3(config.in_channels * self.fold**2, at4)
+        self.first = he_(conv3(config.in_channels * self.fold**2, at4))
         self.blocks4 = res_blocks(at4, depth4)
-        self.down = conv3(at4, at8, stride=2)
+        self.down = he_(conv3(at4, at8, stride=2))
         self.blocks8 = res_blocks(at8, depth8)
 
     def at_stride4(self, image: Tensor) -> Tensor:
         """(B, 3, H, W) in [0, 1] → (B, C₄, s·H/4, s·W/4)."""
-        centred = F.pixel_unshuffle(image - 0.5, self.fold)
+        centred = F.pixel_unshuffle(4 * (image - 0.5), self.fold)  # about unit variance
         return self.blocks4(self.first(centred))
 
     def forward(self, image: Tensor) -> Features:
@@ -84,7 +84,7 @@ class LiteRestorationEncoder(LiteCleanEncoder):
     def __init__(self, config: AdaCodeConfig) -> None:
         super().__init__(config)
         at4 = config.widths[2]
-        self.skip4 = conv3(at4, at4)
+        self.skip4 = he_(conv3(at4, at4), gain=0.1)  # the codes speak first
 
     def forward(self, image: Tensor) -> Features:
         x = self.at_stride4(image)  # (B, C₄, 2h, 2w)

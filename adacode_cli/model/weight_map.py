@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from adacode_cli.model.blocks import conv3
+from adacode_cli.model.blocks import conv3, he_
 from adacode_cli.model.swin import SwinGroups
 
 
@@ -28,9 +28,9 @@ class ConvWeightMap(nn.Module):
         super().__init__()
         hidden = channels // 2
         self.trunk = nn.Sequential(
-            conv3(channels, hidden),
+            he_(conv3(channels, hidden)),
             nn.LeakyReLU(0.2),
-            conv3(hidden, hidden),
+            he_(conv3(hidden, hidden)),
             nn.LeakyReLU(0.2),
         )
         self.out = nn.Conv2d(hidden, count, 1)

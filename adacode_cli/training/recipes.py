@@ -60,8 +60,8 @@ def train_codebook(
 def train_representation(run: Run, codebooks: Iterable[Path], report: Report) -> Trainer:
     """Stage II: frozen class codebooks; all else learns to reconstruct every class.
 
-    Encoder and decoder start as those of the first codebook's network.
-    Raises ``CheckpointError`` when two codebooks have one name.
+    Each codebook brings its projections, without which few of its codes would be found;
+    encoder and decoder start as those of the first one's network. Raises ``CheckpointError`` when two codebooks have one name.
     """
     networks = [single_codebook(path) for path in codebooks]
     books = [network.config.codebooks[0] for network in networks]
@@ -70,8 +70,8 @@ def train_representation(run: Run, codebooks: Iterable[Path], report: Report) ->
     torch.manual_seed(run.settings.seed)
     model = AdaCode(lite_config("reconstruct", 1, tuple(books)))
     take(model, networks[0], "encoder.", "decoder.")
-    for book, network in zip(model.codebooks, networks, strict=True):
-        book.load_state_dict(network.codebooks[0].state_dict())
+    for book, network in zip(model.books, networks, strict=True):
+        book.load_state_dict(network.books[0].state_dict())
     return run.train(model, REPRESENTATION, report)
 
 
