@@ -61,7 +61,8 @@ def train_representation(run: Run, codebooks: Iterable[Path], report: Report) ->
     """Stage II: frozen class codebooks; all else learns to reconstruct every class.
 
     Each codebook brings its projections, without which few of its codes would be found;
-    encoder and decoder start as those of the first one's network. Raises ``CheckpointError`` when two codebooks have one name.
+    encoder and decoder start as those of the first one's network.
+    Raises ``CheckpointError`` when two codebooks have one name.
     """
     networks = [single_codebook(path) for path in codebooks]
     books = [network.config.codebooks[0] for network in networks]
