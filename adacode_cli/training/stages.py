@@ -46,7 +46,7 @@ FINETUNE = Stage(
     name="finetune",
     trains=r".*",
     # The teacher stays: without it every feature drifts to one code within 600 steps.
-    losses={"reconstruction": 1.0, "perceptual": 0.045, "code": 0.05},
+    losses={"reconstruction": 1.0, "perceptual": 0.006, "code": 0.05},
     teacher=True,
 )
 
