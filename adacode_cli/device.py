@@ -44,10 +44,9 @@ def has_fast_bf16(kind: str) -> bool:
 
 
 def resolve_precision(name: str, device: torch.device) -> torch.dtype:
-    """'auto' is bf16 on a CUDA device that has it, else fp32. Raises like the device."""
+    """'auto' is bf16 where the hardware multiplies it natively, else fp32. Raises like the device."""
     if name == "auto":
-        fast = device.type == "cuda" and has_fast_bf16("cuda")
-        return torch.bfloat16 if fast else torch.float32
+        return torch.bfloat16 if has_fast_bf16(device.type) else torch.float32
     if name not in PRECISIONS:
         raise UsageError(f"no precision is called {name!r}; use auto, fp32, bf16 or fp16")
     if name == "fp16" and device.type == "cpu":
