@@ -44,7 +44,11 @@ def has_fast_bf16(kind: str) -> bool:
 
 
 def resolve_precision(name: str, device: torch.device) -> torch.dtype:
-    """'auto' is bf16 where the hardware multiplies it natively, else fp32. Raises like the device."""
+    """'auto' is bf16 where the hardware multiplies it natively, else fp32.
+
+    Raises ``UsageError`` for a word that names no precision, ``DeviceError`` for one that
+    the device lacks.
+    """
     if name == "auto":
         return torch.bfloat16 if has_fast_bf16(device.type) else torch.float32
     if name not in PRECISIONS:
