@@ -50,7 +50,9 @@ def test_a_tiled_restoration_is_the_whole_one(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(restoring, "TILE", 256)
     tiled = restorer(image)
     assert whole.shape == tiled.shape == (3, 360, 600)
-    assert (whole - tiled).abs().max() < 0.5 / 255
+    # Tiles are blended, not exact: a level or so here and there.
+    assert (whole - tiled).abs().max() < 2 / 255
+    assert (whole - tiled).abs().mean() < 0.05 / 255
 
 
 @pytest.mark.parametrize("size", [(1, 1), (3, 5), (7, 16), (33, 31)])
