@@ -9,6 +9,8 @@ import torch.nn.functional as F
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
+from adacode_cli.images.write import to_bytes
+
 DETAIL = 320  # pixels a side, shown as they are
 GAP = 8
 LABEL = 28  # pixels of height
@@ -32,14 +34,9 @@ def detail_row(columns: dict[str, Tensor]) -> Image.Image:
     for number, (name, picture) in enumerate(columns.items()):
         x = number * (DETAIL + GAP)
         detail = picture[:, top : top + DETAIL, left : left + DETAIL]
-        row.paste(to_image(detail), (x, LABEL))
+        row.paste(Image.fromarray(to_bytes(detail.numpy())), (x, LABEL))
         draw.text((x + 4, 4), name, fill="black", font=font)
     return row
-
-
-def to_image(picture: Tensor) -> Image.Image:
-    """(3, H, W) in [0, 1] as an image."""
-    return Image.fromarray((picture * 255).round().byte().permute(1, 2, 0).numpy())
 
 
 def save_sheet(rows: list[Image.Image], path: Path) -> None:

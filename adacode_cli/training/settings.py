@@ -1,12 +1,11 @@
-"""How long and how hard to train. Imports nothing, so that the commands can show the defaults."""
+"""How long and how hard to train. No PyTorch here, so that the commands can show the defaults."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
 from adacode_cli.errors import UsageError
-
-CODE_STRIDE = 8  # a patch is a whole number of codes
+from adacode_cli.model.config import CODE_STRIDE
 
 
 @dataclass(frozen=True)

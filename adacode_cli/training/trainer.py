@@ -196,7 +196,6 @@ class Trainer:
             "seconds": self.seconds,
             "waited": self.waited,
         }
-        self.folder.mkdir(parents=True, exist_ok=True)
         unfinished = self.state_file.with_suffix(".unfinished")
         torch.save(state, unfinished)
         unfinished.replace(self.state_file)
@@ -227,7 +226,8 @@ class Trainer:
         if state["run"] != self.identity():
             raise UsageError(f"{self.folder} holds another run; give another folder with -o")
         self.bare.load_state_dict(state["model"])
-        self.average = state["average"]
+        for name, average in self.average.items():
+            average.copy_(state["average"][name])
         self.optimiser.load_state_dict(state["optimiser"])
         for book, saved in zip(self.books, state["books"], strict=True):
             book.resume(saved)
