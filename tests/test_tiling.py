@@ -73,6 +73,6 @@ def test_padding_mirrors_and_can_be_forced() -> None:
 def test_a_network_that_overflows_gives_an_error_and_no_picture() -> None:
     model = tiny_model()
     with torch.no_grad():
-        model.get_parameter("decoder.detail.8.bias").fill_(torch.inf)
+        model.get_parameter("decoder.detail.6.conv.bias").fill_(torch.inf)
     with pytest.raises(FloatingPointError, match="fp32"):
         Restorer(model, torch.device("cpu"), torch.float32)(torch.rand(3, 8, 8))

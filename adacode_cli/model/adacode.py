@@ -14,12 +14,13 @@ from torch import Tensor, nn
 from adacode_cli.model import checkpoint
 from adacode_cli.model.checkpoint import Checkpoint
 from adacode_cli.model.codebook import BasisCodebook, Quantised
-from adacode_cli.model.config import AdaCodeConfig
+from adacode_cli.model.config import AdaCodeConfig, Task
 from adacode_cli.model.decoder import Decoder, LiteDecoder
 from adacode_cli.model.encoder import (
     CleanEncoder,
     Features,
     LiteCleanEncoder,
+    LiteInpaintingEncoder,
     LiteRestorationEncoder,
     RestorationEncoder,
 )
@@ -137,14 +138,24 @@ def merge(quantised: list[Quantised], weight: Tensor) -> Tensor:
 
 def build_encoder(config: AdaCodeConfig) -> nn.Module:
     """The encoder for the family, of clean images or (stage III) of degraded ones."""
-    clean = config.task == "reconstruct"
-    if config.family == "lite":
-        return LiteCleanEncoder(config) if clean else LiteRestorationEncoder(config)
-    return CleanEncoder(config) if clean else RestorationEncoder(config)
+    encoders: dict[Task, type[nn.Module]] = (
+        {
+            "reconstruct": LiteCleanEncoder,
+            "sr": LiteRestorationEncoder,
+            "inpaint": LiteInpaintingEncoder,
+        }
+        if config.family == "lite"
+        else {
+            "reconstruct": CleanEncoder,
+            "sr": RestorationEncoder,
+            "inpaint": RestorationEncoder,
+        }
+    )
+    return encoders[config.task](config)
 
 
 def build_weight_map(config: AdaCodeConfig, channels: int, count: int) -> nn.Module:
     """The weight predictor for the family; a single codebook needs none."""
-    if config.family == "official":
-        return SwinWeightMap(channels, count)
-    return ConvWeightMap(channels, count) if count > 1 else UnitWeightMap()
+    if count == 1:
+        return UnitWeightMap()
+    return (SwinWeightMap if config.family == "official" else ConvWeightMap)(channels, count)

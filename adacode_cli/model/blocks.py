@@ -93,3 +93,23 @@ def conv_upsample(in_channels: int, out_channels: int) -> nn.Sequential:
     return nn.Sequential(
         he_(conv3(in_channels, out_channels)), nn.Upsample(scale_factor=2, mode="bilinear")
     )
+
+
+class MirroredUpsample(nn.Module):
+    """One 3×3 kernel and its three mirror images draw the four parts of each pixel.
+
+    (B, C, h, w) → (B, O, 2h, 2w): a pixel shuffle that can't draw a grid, since where the
+    features are flat all four parts are the same, and elsewhere they differ by a reflection.
+    All of its work is done at the small size.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, gain: float = 1.0) -> None:
+        super().__init__()
+        self.conv = he_(conv3(in_channels, out_channels), gain)
+
+    def forward(self, x: Tensor) -> Tensor:
+        kernel, bias = self.conv.weight, self.conv.bias  # (O, C, 3, 3), (O,)
+        parts = [kernel, kernel.flip(3), kernel.flip(2), kernel.flip(2, 3)]  # row by row
+        stacked = torch.stack(parts, dim=1).flatten(0, 1)  # (O·4, C, 3, 3)
+        repeated = None if bias is None else bias.repeat_interleave(4)
+        return F.pixel_shuffle(F.conv2d(x, stacked, repeated, padding=1), 2)

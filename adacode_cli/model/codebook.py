@@ -35,12 +35,12 @@ class BasisCodebook(nn.Module):
     """``before`` (1×1), nearest code, ``after`` (3×3).
 
     ``unit`` codebooks hold unit-length codes, and compare directions.
-    The codes are not trained by gradient: training moves them by averages, or not at all.
+    The codes are frozen unless training moves them, by averages or by gradient.
     """
 
     def __init__(self, channels: int, config: CodebookConfig, *, unit: bool) -> None:
         super().__init__()
-        self.name = config.name
+        self.name, self.unit = config.name, unit
         projection = nn.Conv2d(channels, config.dim, 1)
         self.before = nn.Sequential(projection, *([UnitLength()] if unit else []))
         codes = torch.randn(config.codes, config.dim)

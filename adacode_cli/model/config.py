@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, get_args
 
 Family = Literal["official", "lite"]
@@ -26,7 +26,8 @@ class AdaCodeConfig:
     """The shape of an AdaCode network.
 
     ``widths`` are the channels at strides 1, 2, 4 and 8 of the restored image, for
-    both families. ``scale`` is the magnification: 1, 2 or 4.
+    both families; at stride 1 the lite family has nothing but the picture.
+    ``scale`` is the magnification: 1, 2 or 4.
 
     Raises ``ValueError``, naming the field, when the numbers don't describe a network.
     """
@@ -36,7 +37,7 @@ class AdaCodeConfig:
     scale: int
     codebooks: tuple[CodebookConfig, ...]
     widths: tuple[int, int, int, int]
-    in_channels: int = 3
+    in_channels: int = 3  # 4 with the mask of lite inpainting
     # lite only: residual blocks of the encoder and the decoder at strides 4 and 8
     encoder_depths: tuple[int, int] = (2, 2)
     decoder_depths: tuple[int, int] = (3, 1)
@@ -52,12 +53,19 @@ class AdaCodeConfig:
             raise ValueError("codebooks is empty; AdaCode needs at least one")
         if len(self.widths) != 4 or min(self.widths) < 1:
             raise ValueError(f"widths is {self.widths}; it must be four channel counts")
+        if self.in_channels not in (3, 4):
+            raise ValueError(f"in_channels is {self.in_channels}; it must be 3, or 4 with a mask")
 
     @property
     def multiple(self) -> int:
         """The input's height and width must be multiples of this many pixels."""
         window = 8 if self.family == "official" else 1
         return max(1, CODE_STRIDE * window // self.scale)
+
+    def restoring(self, task: Task, scale: int) -> AdaCodeConfig:
+        """A network for ``task`` with this one's codebooks and decoder (stage III)."""
+        masked = self.family == "lite" and task == "inpaint"
+        return replace(self, task=task, scale=scale, in_channels=4 if masked else 3)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers, strings and lists, for JSON."""
@@ -81,7 +89,7 @@ def lite_config(
 ) -> AdaCodeConfig:
     """The bundled family: small and fast on a CPU, with 16-dimensional codes."""
     return AdaCodeConfig(
-        family="lite", task=task, scale=scale, codebooks=codebooks, widths=(16, 32, 64, 128)
+        family="lite", task=task, scale=scale, codebooks=codebooks, widths=(3, 32, 64, 128)
     )
 
 

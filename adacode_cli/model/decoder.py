@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from adacode_cli.model.blocks import add_skip, conv3, conv_upsample, he_, norm_level_up, res_blocks
+from adacode_cli.model.blocks import (
+    MirroredUpsample,
+    add_skip,
+    conv3,
+    conv_upsample,
+    he_,
+    norm_level_up,
+    res_blocks,
+)
 from adacode_cli.model.config import CODE_STRIDE, AdaCodeConfig
 from adacode_cli.model.encoder import Features
 from adacode_cli.model.enlarge import enlarge
@@ -38,7 +46,7 @@ class LiteDecoder(nn.Module):
 
     def __init__(self, config: AdaCodeConfig) -> None:
         super().__init__()
-        at1, at2, at4, at8 = config.widths
+        _, at2, at4, at8 = config.widths
         depth4, depth8 = config.decoder_depths
         self.blocks8 = res_blocks(at8, depth8)
         self.up4 = conv_upsample(at8, at4)
@@ -49,11 +57,9 @@ class LiteDecoder(nn.Module):
             nn.LeakyReLU(0.2, inplace=True),
             he_(conv3(at2, at2)),
             nn.LeakyReLU(0.2, inplace=True),
-            conv_upsample(at2, at1),
+            he_(conv3(at2, at2)),
             nn.LeakyReLU(0.2, inplace=True),
-            he_(conv3(at1, at1)),
-            nn.LeakyReLU(0.2, inplace=True),
-            he_(conv3(at1, 3), gain=0.1),
+            MirroredUpsample(at2, 3, gain=0.1),
         )
 
     def forward(self, merged: Tensor, features: Features) -> Tensor:

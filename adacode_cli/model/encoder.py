@@ -5,11 +5,13 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import NamedTuple
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from adacode_cli.model.blocks import conv3, he_, norm_level_down, norm_level_up, res_blocks
 from adacode_cli.model.config import AdaCodeConfig
+from adacode_cli.model.fill import holes_of
 from adacode_cli.model.swin import SwinGroups
 
 
@@ -17,8 +19,8 @@ class Features(NamedTuple):
     """What the encoder hands on.
 
     z: (B, C, h, w), to be quantised. skips: what the decoder adds at strides 4 and 2,
-    or None. base: the part of the picture that is known already, (B, 3, ·, ·) in [0, 1]
-    at the input's size, or None.
+    or None. base: the picture as far as it is known already, (B, 3, ·, ·) in [0, 1] at the
+    input's size, or None.
     """
 
     z: Tensor
@@ -84,9 +86,21 @@ class LiteRestorationEncoder(LiteCleanEncoder):
     def __init__(self, config: AdaCodeConfig) -> None:
         super().__init__(config)
         at4 = config.widths[2]
-        self.skip4 = he_(conv3(at4, at4), gain=0.1)  # the codes speak first
+        self.skip4 = he_(nn.Conv2d(at4, at4, 1), gain=0.1)  # the codes speak first
 
     def forward(self, image: Tensor) -> Features:
         x = self.at_stride4(image)  # (B, C₄, 2h, 2w)
         z = self.blocks8(self.down(x))  # (B, C, h, w)
-        return Features(z, (self.skip4(x), None), base=image[:, :3])
+        return Features(z, (self.skip4(x), None), base=image)
+
+
+class LiteInpaintingEncoder(LiteRestorationEncoder):
+    """The same for a picture with holes: RGB and a mask, (B, 4, H, W), 1 where nothing is known.
+
+    What lies in the holes is ignored. A smooth filling is the base; the network draws on it.
+    """
+
+    def forward(self, image: Tensor) -> Features:
+        filled, mask = holes_of(image)
+        seen = super().forward(torch.cat([filled, mask], dim=1))
+        return seen._replace(base=filled)

@@ -1,0 +1,38 @@
+"""What a hole may look like from afar: its surroundings, carried inwards level by level."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def fill_holes(rgb: Tensor, mask: Tensor) -> Tensor:
+    """Smooth content for the holes of a picture; known pixels stay as they are.
+
+    rgb: (B, 3, H, W). mask: (B, 1, H, W), 1 in the holes. By push and pull (Gortler et al.,
+    1996, section 3.4): averages of known pixels at ever coarser levels, carried back down
+    to where nothing finer is known. Without a known pixel the result is middle gray.
+    """
+    known = 1 - mask
+    return pull(rgb * known, known)
+
+
+def pull(weighted: Tensor, known: Tensor) -> Tensor:
+    """One level: (B, 3, h, w) already times ``known``, (B, 1, h, w) in [0, 1]."""
+    if max(known.shape[-2:]) == 1:
+        return weighted + 0.5 * (1 - known)
+    share = F.avg_pool2d(known, 2, ceil_mode=True, count_include_pad=False)
+    mean = F.avg_pool2d(weighted, 2, ceil_mode=True, count_include_pad=False)
+    # One known pixel of four is enough to stand for all.
+    coarse_known = (4 * share).clamp(max=1)
+    coarse = pull(mean / share.clamp(min=1e-6) * coarse_known, coarse_known)
+    finer = F.interpolate(coarse, scale_factor=2.0, mode="bilinear")
+    return weighted + (1 - known) * finer[..., : known.shape[-2], : known.shape[-1]]
+
+
+def holes_of(image: Tensor) -> tuple[Tensor, Tensor]:
+    """The picture with its holes filled, and the holes: (B, 4, H, W) → (B, 3 | 1, H, W)."""
+    rgb, mask = image[:, :3], image[:, 3:]
+    with torch.autocast(image.device.type, enabled=False):
+        return fill_holes(rgb.float(), mask.float()), mask
