@@ -8,12 +8,21 @@ import numpy as np
 import pytest
 import torch
 
+from adacode_cli.training.damage import Degraded
 from adacode_cli.training.dataset import PatchDataset, find_classes, load_photo
 from adacode_cli.training.degradations import Strengths, degrade, gaussian_kernel
 from tests.conftest import make_photo
 
 ALWAYS = Strengths(blur_chance=1, noise_chance=1, jpeg_chance=1, clean_chance=0)
-NEVER = Strengths(blur_chance=0, noise_chance=0, jpeg_chance=0, detour_chance=0, clean_chance=0)
+NEVER = Strengths(
+    clean_chance=0,
+    blur_chance=0,
+    stretched_blur_chance=0,
+    detour_chance=0,
+    noise_chance=0,
+    early_jpeg_chance=0,
+    jpeg_chance=0,
+)
 
 
 @pytest.mark.parametrize("scale", [1, 2, 4])
@@ -49,7 +58,7 @@ def test_a_blur_kernel_sums_to_one_and_lies_along_its_angle() -> None:
 def test_a_patch_is_decided_by_seed_and_number_alone(photos: Path) -> None:
     classes = find_classes(photos)
     assert list(classes) == ["cats", "dogs"]
-    one, two = (PatchDataset(classes, 48, 4, seed=3, length=100) for _ in range(2))
+    one, two = (PatchDataset(classes, 48, Degraded(4), seed=3, length=100) for _ in range(2))
     [one[i] for i in range(5)]
     for a, b in zip(one[17], two[17], strict=True):
         assert torch.equal(a, b)
