@@ -10,8 +10,9 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torch import Tensor
 
 from adacode_cli.evaluation import metrics
-from adacode_cli.training.dataset import to_tensor
-from adacode_cli.training.perceptual import SqueezeFeatures, squeeze_distance
+from adacode_cli.training.damage import to_tensor
+from adacode_cli.training.perceptual import squeeze_distance
+from adacode_cli.training.squeezenet import SqueezeFeatures
 from tests.conftest import make_photo, shared
 
 # The distance of the damaged copy below, computed once by other code: channels reversed, times

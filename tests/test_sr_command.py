@@ -15,7 +15,8 @@ from torch import Tensor
 
 from adacode_cli.evaluation.metrics import gradient_magnitude, grid, luma, psnr_y
 from adacode_cli.evaluation.score import bicubic
-from adacode_cli.training.dataset import load_photo, to_tensor
+from adacode_cli.training.damage import to_tensor
+from adacode_cli.training.dataset import load_photo
 from adacode_cli.weights.catalogue import BUNDLED
 from tests.conftest import Command, make_photo
 

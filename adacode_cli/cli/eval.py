@@ -1,4 +1,4 @@
-"""adacode eval: how good is a model, in numbers."""
+"""adacode eval: how good is a model, or a folder of results, in numbers."""
 
 from __future__ import annotations
 
@@ -14,56 +14,115 @@ from adacode_cli.cli.progress import new_progress
 from adacode_cli.errors import UsageError
 
 if TYPE_CHECKING:
-    from adacode_cli.evaluation.score import Scores
+    from collections.abc import Iterable
+
+    from adacode_cli.evaluation.score import Judges, Scored, Scores
 
 
 @problems.explained
 def evaluate(
-    clean: Annotated[Path, typer.Argument(help="Folder of clean photos.")],
+    photos: Annotated[
+        Path, typer.Argument(help="Clean photos, or with --reference results to compare.")
+    ],
+    reference: Annotated[
+        Path | None, typer.Option(help="The clean photos that PHOTOS should look like.")
+    ] = None,
     weights: options.Weights = None,
+    task: Annotated[str, typer.Option(help="sr, inpaint or reconstruct.")] = "sr",
     scale: Annotated[int | None, typer.Option(help="Magnification of the weights.")] = None,
-    degradation: Annotated[
-        str, typer.Option(help="blind (blur, noise, JPEG) or bicubic (reduction only).")
-    ] = "blind",
-    seed: Annotated[int, typer.Option(help="Seed of the degradation.")] = 0,
+    damage: Annotated[
+        str,
+        typer.Option(
+            help="sr: blind (blur, noise, JPEG) or bicubic; inpaint: strokes, boxes, outlines."
+        ),
+    ] = "",
+    seed: Annotated[int, typer.Option(help="Seed of the damage.")] = 0,
+    every: Annotated[int, typer.Option(min=1, help="Only every N-th photo.")] = 1,
+    border: Annotated[
+        int, typer.Option(min=0, help="Pixels left out at the border, with --reference.")
+    ] = 0,
     perceptual: Annotated[
         Path | None, typer.Option(help="SqueezeNet 1.1 (safetensors) for the squeeze distance.")
     ] = None,
+    lpips: Annotated[
+        bool, typer.Option("--lpips", help="LPIPS too, from the package of that name.")
+    ] = False,
     sheet: Annotated[
-        Path | None, typer.Option(help="Write a PNG of details: bicubic, restored, original.")
+        Path | None, typer.Option(help="Write a PNG of details: others, restored, original.")
     ] = None,
     device: options.Device = "auto",
     precision: options.Precision = "auto",
     force: options.Force = False,
     as_json: Annotated[bool, typer.Option("--json", help="Every photo's scores, as JSON.")] = False,
 ) -> None:
-    """Degrade clean photos by a seed, restore them, and compare; bicubic beside it."""
+    """Damage clean photos by a seed, restore and compare them, with a baseline beside.
+
+    With --reference, compare pictures that are there already.
+    """
     if sheet and (not sheet.absolute().parent.is_dir() or (sheet.exists() and not force)):
         raise UsageError(f"{sheet}: its folder is missing, or it exists; --force overwrites it")
-    name, magnification = options.choose_weights("sr", weights, scale)
-    restorer = options.load_restorer(name, "sr", device, precision)
-    from adacode_cli.evaluation.score import Protocol, mean_scores, score_folder
-    from adacode_cli.evaluation.sheet import detail_row, save_sheet
-    from adacode_cli.training.perceptual import SqueezeFeatures
+    if reference is None:
+        name, magnification = options.choose_weights(task, weights, scale)
+        restorer = options.load_restorer(name, task, device, precision)
+    from adacode_cli.evaluation.protocol import Protocol
+    from adacode_cli.evaluation.score import score_folder, score_pairs
 
-    protocol = Protocol(magnification, degradation, seed)
-    features = SqueezeFeatures(perceptual) if perceptual else None
+    judges = load_judges(perceptual, lpips=lpips)
+    if reference is not None:
+        title, results = str(photos), score_pairs(photos, reference, border, judges)
+    else:
+        protocol = Protocol(task, magnification, damage, seed)
+        title = f"{task} ×{magnification}, {protocol.kind}, seed {seed}"
+        results = score_folder(photos, restorer, protocol, judges, every)
+    scored, failed = collect(results, sheet)
+    report(scored, title, as_json=as_json)
+    if failed:
+        raise typer.Exit(1)
+
+
+def load_judges(perceptual: Path | None, *, lpips: bool) -> Judges:
+    """The networks that were asked for. Raises ``ValueError`` or ``OSError``."""
+    from adacode_cli.evaluation.score import Judges
+    from adacode_cli.training.lpips import Lpips
+    from adacode_cli.training.squeezenet import SqueezeFeatures
+
+    squeeze = SqueezeFeatures(perceptual) if perceptual else None
+    return Judges(squeeze, Lpips().loss if lpips else None)
+
+
+def collect(results: Iterable[Scored | ValueError], sheet: Path | None) -> tuple[list[Scored], int]:
+    """Every photo's scores, and how many had none; a row of ``sheet`` for each."""
+    from adacode_cli.evaluation.sheet import detail_row, save_sheet
+
+    scored, rows, failed = [], [], 0
     with new_progress("{task.completed} photos") as progress:
         task = progress.add_task("", total=None)
-        scored, rows = [], []
-        for result in score_folder(clean, restorer, protocol, features):
-            if sheet:
+        for result in results:
+            progress.advance(task)
+            if isinstance(result, ValueError):
+                problems.complain(str(result))
+                failed += 1
+                continue
+            if sheet and result.pictures:
                 rows.append(detail_row(result.pictures))
             scored.append(replace(result, pictures={}))
-            progress.advance(task)
+    if not scored:
+        raise ValueError("nothing could be compared")
+    if sheet and rows:
+        save_sheet(rows, sheet)
+    return scored, failed
+
+
+def report(scored: list[Scored], title: str, *, as_json: bool) -> None:
+    """The means as a table, or everything as JSON."""
+    from adacode_cli.evaluation.score import mean_scores
+
     means = mean_scores(scored)
     if as_json:
         photos = {str(s.photo): s.methods for s in scored}
         typer.echo(json.dumps({"mean": means, "photos": photos}, indent=1))
     else:
-        show_table(means, f"{len(scored)} photos, {degradation} ×{magnification}, seed {seed}")
-    if sheet:
-        save_sheet(rows, sheet)
+        show_table(means, f"{len(scored)} photos, {title}")
 
 
 def show_table(means: dict[str, Scores], title: str) -> None:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from adacode_cli.cli import problems, train
+from adacode_cli.cli.degrade import degrade
 from adacode_cli.cli.eval import evaluate
 from adacode_cli.cli.sr import sr
 
@@ -22,6 +23,7 @@ app = typer.Typer(
 )
 app.command()(sr)
 app.command("eval")(evaluate)
+app.command()(degrade)
 app.add_typer(train.app, name="train")
 
 

@@ -1,27 +1,31 @@
-"""Scores of a model on clean photos: degraded by seed, restored, compared; bicubic beside it."""
+"""Scores of restorations against the truth, with what any program could do beside them."""
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image as PillowImage
 from torch import Tensor
 
-from adacode_cli.errors import UsageError
 from adacode_cli.evaluation import metrics
+from adacode_cli.evaluation.protocol import Case, Protocol
 from adacode_cli.restore.restorer import Restorer
-from adacode_cli.training.dataset import find_photos, load_photo, to_tensor
-from adacode_cli.training.degradations import Image as Bytes
-from adacode_cli.training.degradations import degrade
-from adacode_cli.training.perceptual import SqueezeFeatures, squeeze_distance
+from adacode_cli.training.damage import to_tensor, with_holes
+from adacode_cli.training.dataset import find_photos, load_photo
+from adacode_cli.training.degradations import Image
+from adacode_cli.training.perceptual import FeatureNetwork, squeeze_distance
 
 Scores = dict[str, float]
-DEGRADATIONS = ("blind", "bicubic")
+Method = Callable[[Case], Tensor]  # → (3, H, W) in [0, 1]
+OURS = "adacode"
+TELEA_RADIUS = 5  # pixels, for OpenCV's two methods
 
 
 @dataclass(frozen=True)
@@ -30,77 +34,133 @@ class Scored:
 
     photo: Path
     methods: dict[str, Scores]
-    pictures: dict[str, Tensor]
+    pictures: dict[str, Tensor] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
-class Protocol:
-    """What is done to the clean photos before they are restored."""
+class Judges:
+    """Networks that compare pictures, where their weights could be had."""
 
-    scale: int
-    degradation: str = "blind"  # blur, noise and JPEG; or a plain bicubic reduction
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if self.degradation not in DEGRADATIONS:
-            raise UsageError(f"no degradation is called {self.degradation!r}: {DEGRADATIONS}")
-
-    def prepare(self, photo: Bytes, number: int) -> tuple[Bytes, Bytes]:
-        """A clean photo, cut to a multiple of 8, and its degraded version."""
-        h, w = (n // 8 * 8 for n in photo.shape[:2])
-        clean = photo[:h, :w]
-        if self.degradation == "bicubic":
-            size = (w // self.scale, h // self.scale)
-            return clean, np.asarray(Image.fromarray(clean).resize(size, Image.Resampling.BICUBIC))
-        return clean, degrade(clean, self.scale, np.random.default_rng((self.seed, number)))
+    squeeze: FeatureNetwork | None = None
+    lpips: Callable[[Tensor, Tensor], Tensor] | None = None
 
 
 def score_folder(
-    folder: Path, restorer: Restorer, protocol: Protocol, features: SqueezeFeatures | None
+    folder: Path, restorer: Restorer, protocol: Protocol, judges: Judges, every: int = 1
 ) -> Iterator[Scored]:
-    """Each photo of ``folder`` as it is scored. Raises ``FileNotFoundError`` if there is none."""
-    photos = find_photos(folder)
-    if not photos:
-        raise FileNotFoundError(f"{folder}: no photo in it")
-    methods: dict[str, Callable[[Bytes], Tensor]] = {
-        "bicubic": lambda degraded: bicubic(degraded, protocol.scale),
-        "adacode": lambda degraded: restorer(to_tensor(degraded)),
-    }
-    for number, path in enumerate(photos):
-        clean, degraded = protocol.prepare(load_photo(path), number)
-        scores, pictures = {}, {}
+    """Each ``every``-th photo of ``folder`` as it is damaged, restored and compared.
+
+    Raises ``FileNotFoundError`` if there is none.
+    """
+    methods = methods_for(protocol, restorer)
+    for number, path in enumerate(find_some(folder)[::every]):
+        case = protocol.prepare(load_photo(path), number)
+        clean, scores, pictures = to_tensor(case.clean), {}, {}
         for name, method in methods.items():
             began = time.perf_counter()
             # What is measured is what would be saved: 8 bits.
-            restored = (method(degraded) * 255).round() / 255
+            restored = (method(case).clamp(0, 1) * 255).round() / 255
             seconds = time.perf_counter() - began
             pictures[name] = restored
-            scores[name] = measure(restored, to_tensor(clean), protocol.scale, features)
-            scores[name]["s/MP"] = seconds / (clean.shape[0] * clean.shape[1] / 1e6)
-        yield Scored(path, scores, {**pictures, "original": to_tensor(clean)})
+            border = protocol.scale if protocol.task == "sr" else 0
+            scores[name] = measure(restored, clean, border, judges, case.hole)
+            scores[name]["s/MP"] = seconds / (clean.shape[1] * clean.shape[2] / 1e6)
+        yield Scored(path, scores, {**pictures, "original": clean})
 
 
-def bicubic(degraded: Bytes, scale: int) -> Tensor:
+def score_pairs(
+    pictures: Path, reference: Path, border: int, judges: Judges
+) -> Iterator[Scored | ValueError]:
+    """Each picture beside the reference of its name; an error for one without, or of another size.
+
+    A result is found by its photo's name, with or without what the program adds to it.
+    """
+    results = find_some(pictures)
+    for path in find_some(reference):
+        found = [p for p in results if p.stem == path.stem or p.stem.startswith(f"{path.stem}_x")]
+        if not found:
+            yield ValueError(f"{path}: no picture of this name in {pictures}")
+            continue
+        clean, restored = (to_tensor(load_photo(p)) for p in (path, found[0]))
+        if clean.shape != restored.shape:
+            sizes = " and ".join(f"{x.shape[2]}×{x.shape[1]}" for x in (restored, clean))
+            yield ValueError(f"{found[0]}: it and its reference have different sizes: {sizes}")
+            continue
+        yield Scored(path, {pictures.name: measure(restored, clean, border, judges)})
+
+
+def find_some(folder: Path) -> list[Path]:
+    """The photos of a folder, or the one file. Raises ``FileNotFoundError`` if there is none."""
+    photos = [folder] if folder.is_file() else find_photos(folder)
+    if not photos:
+        raise FileNotFoundError(f"{folder}: no photo in it")
+    return photos
+
+
+def methods_for(protocol: Protocol, restorer: Restorer) -> dict[str, Method]:
+    """Ours, after what is compared with it."""
+    if protocol.task == "sr":
+        return {
+            "bicubic": lambda case: bicubic(case.damaged, protocol.scale),
+            OURS: lambda case: restorer(to_tensor(case.damaged)),
+        }
+    if protocol.task == "inpaint":
+        return {
+            "Telea": lambda case: opencv_fill(case, cv2.INPAINT_TELEA),
+            "Navier-Stokes": lambda case: opencv_fill(case, cv2.INPAINT_NS),
+            OURS: lambda case: fill(case, restorer),
+        }
+    return {OURS: lambda case: restorer(to_tensor(case.damaged))}
+
+
+def bicubic(degraded: Image, scale: int) -> Tensor:
     """What any viewer does: (h, w, 3) → (3, s·h, s·w) in [0, 1]."""
     h, w = degraded.shape[:2]
-    enlarged = Image.fromarray(degraded).resize((scale * w, scale * h), Image.Resampling.BICUBIC)
-    return to_tensor(np.asarray(enlarged))
+    size, by = (scale * w, scale * h), PillowImage.Resampling.BICUBIC
+    return to_tensor(np.asarray(PillowImage.fromarray(degraded).resize(size, by)))
+
+
+def opencv_fill(case: Case, method: int) -> Tensor:
+    """One of OpenCV's two ways to fill holes."""
+    assert case.hole is not None
+    return to_tensor(np.asarray(cv2.inpaint(case.damaged, case.hole, TELEA_RADIUS, method)))
+
+
+def fill(case: Case, restorer: Restorer) -> Tensor:
+    """The network's content in the holes, the photo's around them."""
+    assert case.hole is not None
+    masked = restorer.model.config.in_channels == 4
+    clean = to_tensor(case.clean)
+    drawn = restorer(with_holes(clean, case.hole, mask_channel=masked))
+    return torch.where(torch.from_numpy(case.hole > 0), drawn, clean)
 
 
 def measure(
-    restored: Tensor, clean: Tensor, border: int, features: SqueezeFeatures | None
+    restored: Tensor, clean: Tensor, border: int, judges: Judges, hole: Image | None = None
 ) -> Scores:
-    """Every metric by name; squeeze distance where its network is given."""
+    """Every metric by name; the networks' distances where they are given."""
     scores = {
         "PSNR-Y": metrics.psnr_y(restored, clean, border),
         "SSIM": metrics.ssim_y(restored, clean, border),
         "gradients": metrics.gradient_similarity(restored, clean),
     }
-    if features is not None:
-        with torch.inference_mode():
-            scores["squeeze"] = squeeze_distance(features, restored[None], clean[None]).item()
+    if hole is not None:
+        scores["PSNR hole"] = psnr_within(restored, clean, hole)
+    with torch.inference_mode():
+        if judges.squeeze is not None:
+            distance = squeeze_distance(judges.squeeze, restored[None], clean[None])
+            scores["squeeze"] = distance.item()
+        if judges.lpips is not None:
+            scores["LPIPS"] = judges.lpips(restored[None], clean[None]).item()
     scores["grid"] = metrics.grid(restored)
     return scores
+
+
+def psnr_within(restored: Tensor, clean: Tensor, hole: Image) -> float:
+    """PSNR in dB over the holes' pixels alone, RGB."""
+    inside = torch.from_numpy(hole > 0)
+    error = (restored - clean)[:, inside].double().square().mean().item()
+    return 10 * math.log10(1 / error) if error else math.inf
 
 
 def mean_scores(scored: list[Scored]) -> dict[str, Scores]:

@@ -1,0 +1,66 @@
+"""A folder of clean photos becomes a test set: damaged ones, masks, and what was done."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image as PillowImage
+
+from adacode_cli.errors import UsageError
+from adacode_cli.evaluation.protocol import Case, Protocol
+from adacode_cli.evaluation.score import find_some
+from adacode_cli.training.dataset import load_photo
+
+RECORD = "degradations.json"
+
+
+def write_test_set(
+    photos: Path, out: Path, protocol: Protocol, *, force: bool = False
+) -> Iterator[Path | OSError]:
+    """Each degraded photo's path as it is written, or why it couldn't be.
+
+    Photo number i suffers what ``adacode eval`` with the same seed does to it. Raises
+    ``UsageError`` when ``out`` already holds a test set, or lies in the folder of photos.
+    """
+    record = out / RECORD
+    if record.exists() and not force:
+        raise UsageError(f"{record}: exists already; --force writes the test set anew")
+    if out.resolve().is_relative_to(photos.resolve()):
+        raise UsageError(f"{out}: lies within {photos}; give another folder with -o")
+    told = []
+    for number, path in enumerate(find_some(photos)):
+        try:
+            case = protocol.prepare(load_photo(path), number)
+            name = path.relative_to(photos) if photos.is_dir() else Path(path.name)
+            written = write_case(case, out, name.with_suffix(f"{path.suffix}.png"))
+        except OSError as error:
+            yield error
+            continue
+        told.append({"photo": str(name), "degraded": str(written.relative_to(out)), **case.story})
+        yield written
+    told_all = {"protocol": asdict(protocol), "kind": protocol.kind, "photos": told}
+    out.mkdir(parents=True, exist_ok=True)
+    record.write_text(json.dumps(told_all, indent=1))
+
+
+def write_case(case: Case, out: Path, name: Path) -> Path:
+    """The clean cut, what is left of it, and the mask, each under ``name``."""
+    save_png(case.clean, out / "clean" / name)
+    if case.hole is not None:
+        save_png(case.hole, out / "masks" / name)
+    return save_png(case.damaged, out / "degraded" / name)
+
+
+def save_png(pixels: NDArray[Any], path: Path) -> Path:
+    """Write whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}.unfinished")
+    PillowImage.fromarray(np.ascontiguousarray(pixels)).save(unfinished, format="PNG")
+    unfinished.replace(path)
+    return path
