@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 
 from adacode_cli.model.adacode import AdaCode
 from adacode_cli.model.config import AdaCodeConfig, CodebookConfig, Task
@@ -86,3 +87,43 @@ def adacode(tmp_path: Path) -> Command:
         return done
 
     return run
+
+
+@pytest.fixture
+def squeeze_file(tmp_path: Path) -> Path:
+    """SqueezeNet 1.1 with random weights: blind, but of the right shape."""
+    from adacode_cli.training.squeezenet import FIRES
+
+    shapes = {"conv1": (64, 3, 3), "conv10": (1000, 512, 1)}
+    before = 64
+    for name, squeeze, expand in FIRES:
+        shapes[f"{name}.squeeze1x1"] = (squeeze, before, 1)
+        shapes[f"{name}.expand1x1"] = (expand, squeeze, 1)
+        shapes[f"{name}.expand3x3"] = (expand, squeeze, 3)
+        before = 2 * expand
+    return save_convolutions(shapes, tmp_path / "squeeze.safetensors")
+
+
+@pytest.fixture
+def vgg_file(tmp_path: Path) -> Path:
+    """VGG19's convolutions with random weights."""
+    from adacode_cli.training.vgg import LEVELS
+
+    shapes, at, before = {}, 0, 3
+    for count, channels in LEVELS:
+        for _ in range(count):
+            shapes[f"features.{at}"] = (channels, before, 3)
+            at, before = at + 2, channels
+        at += 1
+    return save_convolutions(shapes, tmp_path / "vgg.safetensors")
+
+
+def save_convolutions(shapes: dict[str, tuple[int, int, int]], path: Path) -> Path:
+    """Convolutions by name, from (out, in, side of the kernel), float16."""
+    torch.manual_seed(0)
+    state = {}
+    for name, (out, channels, side) in shapes.items():
+        weight = torch.randn(out, channels, side, side) / (channels * side**2) ** 0.5
+        state[f"{name}.weight"], state[f"{name}.bias"] = weight.half(), torch.zeros(out).half()
+    save_file(state, path)
+    return path

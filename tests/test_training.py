@@ -16,15 +16,18 @@ import torch
 from adacode_cli.errors import UsageError
 from adacode_cli.model import checkpoint
 from adacode_cli.model.adacode import AdaCode
-from adacode_cli.model.codebook import Quantised
-from adacode_cli.training import losses
 from adacode_cli.training.code_averages import CodeAverages, perplexity, usage
 from adacode_cli.training.dataset import PatchDataset, find_classes
-from adacode_cli.training.perceptual import SqueezeFeatures
+from adacode_cli.training.recipes import damage_for
 from adacode_cli.training.settings import Settings
-from adacode_cli.training.stages import CODEBOOK, REPRESENTATION, RESTORATION, Stage, freeze_for
-from adacode_cli.training.trainer import Trainer
-from tests.conftest import Command, shared, tiny_model
+from adacode_cli.training.stages import LITE, Stage, freeze_for
+from adacode_cli.training.states import States
+from adacode_cli.training.trainer import Lesson, Trainer
+from tests.conftest import Command, tiny_model
+
+CODEBOOK, REPRESENTATION, RESTORATION = (
+    LITE[name] for name in ("codebook", "representation", "restoration")
+)
 
 
 def settings(steps: int, **others: object) -> Settings:
@@ -38,8 +41,8 @@ def train(photos: Path, folder: Path, stage: Stage, limits: Settings) -> Trainer
     restores = stage is RESTORATION
     model = tiny_model(*(("sr", 4) if restores else ("reconstruct", 1)))
     teacher = tiny_model("reconstruct", 1).requires_grad_(False) if restores else None
-    dataset = PatchDataset(find_classes(photos), 48, model.config.scale, 0, 10**6)
-    trainer = Trainer(model, stage, dataset, limits, folder, teacher=teacher)
+    dataset = PatchDataset(find_classes(photos), 48, damage_for(model.config), 0, 10**6)
+    trainer = Trainer(model, stage, Lesson(dataset, teacher=teacher), limits, folder)
     trainer.run(lambda _share, _figures: None)
     return trainer
 
@@ -132,7 +135,7 @@ def test_the_three_stages_by_command(photos: Path, tmp_path: Path, adacode: Comm
     books = []
     for name in ("cats", "dogs"):
         done = adacode("train", "codebook", photos / name, "-o", tmp_path / name, *few)
-        books += ["--codebook", done.stdout.strip()]
+        books += ["--codebooks", done.stdout.strip()]
     prior = adacode("train", "representation", photos, "-o", tmp_path / "prior", *books, *few)
     words = ("--prior", prior.stdout.strip(), "--finetune", "0.5", "-o", tmp_path / "sr", *few)
     weights = Path(adacode("train", "restoration", photos, *words).stdout.strip())
@@ -146,8 +149,6 @@ def test_the_three_stages_by_command(photos: Path, tmp_path: Path, adacode: Comm
 
 
 def test_wrong_words_are_one_line(photos: Path, tmp_path: Path, adacode: Command) -> None:
-    done = adacode("train", "codebook", photos, "-o", tmp_path / "run", check=2)
-    assert "--for 90m" in done.stderr
     done = adacode("train", "codebook", photos, "-o", tmp_path / "x", "--for", "soon", check=2)
     assert "soon" in done.stderr
     empty = tmp_path / "empty"
@@ -168,37 +169,10 @@ def test_an_interrupted_run_saves_and_says_how_it_ended(photos: Path, tmp_path: 
             time.sleep(0.1)
         run.send_signal(signal.SIGTERM)
     assert run.returncode == 128 + signal.SIGTERM
-    state = torch.load(tmp_path / "run" / "codebook.state", weights_only=True)
+    state = States(tmp_path / "run", "codebook", keep=2).latest()
+    assert state is not None
     assert state["step"] >= 50
     assert checkpoint.load(tmp_path / "run" / "codebook.safetensors").metadata["training"]
-
-
-def test_the_perceptual_loss_is_small_for_small_damage() -> None:
-    path = shared("perceptual") / "squeezenet1_1.safetensors"
-    loss = losses.Perceptual(SqueezeFeatures(path))
-    clean = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
-    near = (clean + 0.01).requires_grad_()
-    assert loss(clean, clean).item() == pytest.approx(0, abs=1e-6)
-    assert 0 < loss(near, clean) < loss(clean.flip(3), clean)
-    loss(near, clean).backward()
-    assert near.grad is not None
-    assert near.grad.abs().sum() > 0
-
-
-def quantised(before: list[float], codes: list[float]) -> Quantised:
-    """One position with two dimensions."""
-    shape = (1, 2, 1, 1)
-    a, b = (torch.tensor(values).view(shape) for values in (before, codes))
-    return Quantised(a, b, b, torch.zeros(1, 1, 1, dtype=torch.long))
-
-
-def test_losses_by_hand() -> None:
-    a, b = torch.tensor([[1.0, 2.0]]), torch.tensor([[0.0, 5.0]])
-    assert losses.reconstruction(a, b).item() == 2  # (1 + 3) / 2
-    assert losses.feature(a, b).item() == 5  # (1 + 9) / 2
-    one, two = quantised([1.0, 0], [0.0, 1]), quantised([0.0, 0], [0.0, 3])
-    assert losses.commitment([one, two]).item() == 5.5  # ((1 + 1) + 9) / 2
-    assert losses.code([one], [two]).item() == 10  # 1 + (0 - 3)²
 
 
 def test_usage_and_perplexity_by_hand() -> None:

@@ -15,7 +15,7 @@ from adacode_cli.errors import UsageError
 P = ParamSpec("P")
 R = TypeVar("R")
 
-EXPECTED = (OSError, ValueError, FloatingPointError)
+EXPECTED = (OSError, ValueError, FloatingPointError, MemoryError)
 INTERRUPTED = 130
 debug = False  # set by the program's own --debug
 

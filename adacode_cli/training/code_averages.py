@@ -1,10 +1,12 @@
 """Codes that follow what they stand for, by moving averages; codes nobody uses start again.
 
-Van den Oord et al. (2017), appendix A.1, for unit-length codes. Without the restart,
-codebooks collapse to one or two codes.
+Van den Oord et al. (2017), appendix A.1. Without the restart, codebooks collapse to one or
+two codes. Codes that are trained by gradient are started and restarted the same way.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -12,17 +14,27 @@ from torch import Tensor
 
 from adacode_cli.model.codebook import BasisCodebook, Quantised
 
-DECAY = 0.99
-DEAD = 0.02  # of the mean use
-RESTART_EVERY = 50  # steps
+Gather = Callable[[Tensor], Tensor]
+
+DECAY = 0.97
+DEAD = 0.1  # of the mean use
+REPRIEVE = 0.25  # of the mean use: what a restarted code is lent until it finds its own
+RESTART_EVERY = 20  # steps
 FIRST_ROUNDS = 8  # of k-means
 
 
 class CodeAverages:
-    """Moving averages for one codebook. ``update`` moves its codes in place."""
+    """Moving averages for one codebook. ``update`` moves its codes in place.
 
-    def __init__(self, book: BasisCodebook) -> None:
-        self.book = book
+    ``follows``: whether codes move to the averages, or only start and restart here.
+    ``gather`` joins the features of several processes, so that all of them do the same.
+    """
+
+    def __init__(
+        self, book: BasisCodebook, *, follows: bool = True, gather: Gather | None = None
+    ) -> None:
+        self.book, self.follows = book, follows
+        self.gather: Gather = gather or (lambda features: features)
         count, dim = book.codes.shape
         self.uses = book.codes.new_ones(count)
         self.sums = book.codes.new_zeros(count, dim)
@@ -31,16 +43,15 @@ class CodeAverages:
     @torch.no_grad()
     def update(self, quantised: Quantised) -> None:
         """Follow one batch; the first one places every code by k-means."""
-        wanted = quantised.before.detach().float().transpose(0, 1).flatten(1).T  # (N, D)
+        before = quantised.before.detach().float().transpose(0, 1).flatten(1).T
+        wanted = self.gather(before.contiguous())  # (N, D)
         if self.steps == 0:
             self.start(wanted)
-        indices = quantised.indices.flatten()  # (N,)
-        if self.steps == 0:
-            indices = nearest(wanted, self.book.codes)
-        uses, sums = count_and_sum(wanted, indices, len(self.uses))
+        uses, sums = count_and_sum(wanted, self.nearest(wanted, self.book.codes), len(self.uses))
         self.uses.lerp_(uses, 1 - DECAY)
         self.sums.lerp_(sums, 1 - DECAY)
-        self.book.codes.copy_(F.normalize(self.sums, dim=1))
+        if self.follows:
+            self.book.codes.copy_(self.centres(self.uses, self.sums))
         self.steps += 1
         if self.steps % RESTART_EVERY == 0:
             self.restart(wanted)
@@ -49,10 +60,9 @@ class CodeAverages:
         """k-means on real features, begun at random ones."""
         codes = pick(wanted, len(self.uses))
         for _ in range(FIRST_ROUNDS):
-            uses, sums = count_and_sum(wanted, nearest(wanted, codes), len(codes))
-            codes = torch.where(
-                uses[:, None] > 0, F.normalize(sums, dim=1), pick(wanted, len(codes))
-            )
+            uses, sums = count_and_sum(wanted, self.nearest(wanted, codes), len(codes))
+            found = self.centres(uses, sums)
+            codes = torch.where(uses[:, None] > 0, found, pick(wanted, len(codes)))
         self.book.codes.copy_(codes)
         self.uses.fill_(len(wanted) / len(codes))
         self.sums.copy_(codes * self.uses[:, None])
@@ -62,8 +72,19 @@ class CodeAverages:
         dead = self.uses < DEAD * self.uses.mean()
         fresh = pick(wanted, int(dead.sum()))
         self.book.codes[dead] = fresh
-        self.uses[dead] = self.uses.mean()
-        self.sums[dead] = fresh * self.uses.mean()
+        lent = REPRIEVE * self.uses.mean()
+        self.uses[dead] = lent
+        self.sums[dead] = fresh * lent
+
+    def nearest(self, wanted: Tensor, codes: Tensor) -> Tensor:
+        """(N, D) and (M, D) → (N,), as the codebook itself finds them."""
+        return (wanted @ codes.T - 0.5 * codes.square().sum(1)).argmax(dim=1)
+
+    def centres(self, uses: Tensor, sums: Tensor) -> Tensor:
+        """The codes behind counts (M,) and sums (M, D)."""
+        if self.book.unit:
+            return F.normalize(sums, dim=1)
+        return sums / uses.clamp(min=1e-6)[:, None]
 
     def state(self) -> dict[str, Tensor]:
         """For a checkpoint."""
@@ -75,11 +96,6 @@ class CodeAverages:
         self.steps = int(state["steps"])
 
 
-def nearest(wanted: Tensor, codes: Tensor) -> Tensor:
-    """(N, D) and (M, D), unit length → (N,)."""
-    return (wanted @ codes.T).argmax(dim=1)
-
-
 def count_and_sum(wanted: Tensor, indices: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """How many features chose each code, (M,), and their sums, (M, D)."""
     uses = torch.bincount(indices, minlength=count).float()
@@ -89,7 +105,8 @@ def count_and_sum(wanted: Tensor, indices: Tensor, count: int) -> tuple[Tensor, 
 
 def pick(wanted: Tensor, count: int) -> Tensor:
     """``count`` features at random: (N, D) → (count, D)."""
-    return wanted[torch.randint(len(wanted), (count,))]
+    # Drawn on the host: there, every process draws the same.
+    return wanted[torch.randint(len(wanted), (count,)).to(wanted.device)]
 
 
 def usage(counts: Tensor) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,17 +10,17 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-import torch
 from PIL import Image as PillowImage
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from adacode_cli.images.naming import is_photo
-from adacode_cli.training.degradations import Image, degrade
+from adacode_cli.training.damage import Damage, to_tensor
+from adacode_cli.training.degradations import Image
 
 
 class Patch(NamedTuple):
-    """clean: (3, P, P). degraded: (3, P/s, P/s). Both in [0, 1]."""
+    """clean: (3, P, P). degraded: the network's input, (C, P/s, P/s). Both in [0, 1]."""
 
     clean: Tensor
     degraded: Tensor
@@ -50,7 +51,7 @@ def load_photo(path: Path) -> Image:
     try:
         with PillowImage.open(path) as photo:
             return np.array(photo.convert("RGB"))
-    except OSError as error:
+    except Exception as error:  # decoders meet damage with whatever they like
         raise OSError(f"{path}: broken photo ({error})") from error
 
 
@@ -75,19 +76,41 @@ class PhotoCache:
         return photo
 
 
+def usable(photos: list[Path], smallest: int) -> tuple[list[Path], dict[Path, str]]:
+    """Photos of at least ``smallest`` pixels a side, and why each of the others isn't used.
+
+    Only headers are read: damage further in is met, and skipped, when the photo is decoded.
+    """
+    kept, skipped = [], {}
+    for path in photos:
+        try:
+            with PillowImage.open(path) as photo:
+                width, height = photo.size
+        except (OSError, ValueError, PillowImage.DecompressionBombError) as error:
+            skipped[path] = f"unreadable ({error})"
+            continue
+        if min(width, height) < smallest:
+            skipped[path] = f"{width}×{height} is smaller than a patch of {smallest}"
+        else:
+            kept.append(path)
+    return kept, skipped
+
+
 class PatchDataset(Dataset[Patch]):
     """Random patches of ``patch`` pixels, every class as often as every other.
 
     Patch number i of a seed is always the same, whoever asks for it and when: a run that
-    is resumed, or divided over processes, sees what an uninterrupted one sees.
+    is resumed, or divided over processes, sees what an uninterrupted one sees. A photo that
+    can't be decoded is told once, and the next one of its class stands in.
     """
 
     def __init__(
-        self, classes: dict[str, list[Path]], patch: int, scale: int, seed: int, length: int
+        self, classes: dict[str, list[Path]], patch: int, damage: Damage, seed: int, length: int
     ) -> None:
         self.classes: Sequence[list[Path]] = list(classes.values())
-        self.patch, self.scale, self.seed, self.length = patch, scale, seed, length
+        self.patch, self.damage, self.seed, self.length = patch, damage, seed, length
         self.cache = PhotoCache(limit=2 << 30)
+        self.broken: set[Path] = set()
 
     def __len__(self) -> int:
         return self.length
@@ -95,11 +118,21 @@ class PatchDataset(Dataset[Patch]):
     def __getitem__(self, index: int) -> Patch:
         rng = np.random.default_rng((self.seed, index))
         photos = self.classes[int(rng.integers(len(self.classes)))]
-        photo = self.cache.get(photos[int(rng.integers(len(photos)))])
+        photo = self.readable(photos, int(rng.integers(len(photos))))
         clean = random_orientation(random_crop(photo, self.patch, rng), rng)
-        # Stages I and II (scale 1) learn from clean photos.
-        degraded = degrade(clean, self.scale, rng) if self.scale > 1 else clean
-        return Patch(to_tensor(clean), to_tensor(degraded))
+        return Patch(to_tensor(clean), self.damage(clean, rng))
+
+    def readable(self, photos: list[Path], first: int) -> Image:
+        """The photo at ``first``, or the next one that can be decoded."""
+        for path in (*photos[first:], *photos[:first]):
+            if path in self.broken:
+                continue
+            try:
+                return self.cache.get(path)
+            except OSError as error:
+                self.broken.add(path)
+                print(f"adacode: {error}; skipped", file=sys.stderr, flush=True)
+        raise FileNotFoundError(f"{photos[0].parent}: none of its photos can be decoded")
 
 
 def random_crop(photo: Image, patch: int, rng: np.random.Generator) -> Image:
@@ -120,8 +153,3 @@ def random_orientation(square: Image, rng: np.random.Generator) -> Image:
     """One of the eight flips and quarter turns."""
     turned = np.rot90(square, int(rng.integers(4)))
     return np.ascontiguousarray(turned[:, ::-1] if rng.random() < 0.5 else turned)
-
-
-def to_tensor(image: Image) -> Tensor:
-    """(H, W, 3) uint8 → (3, H, W) float in [0, 1]."""
-    return torch.from_numpy(image.copy()).permute(2, 0, 1).float() / 255

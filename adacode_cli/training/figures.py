@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
 import torch
 from torch import Tensor
 
 from adacode_cli.model.config import CodebookConfig
 from adacode_cli.training.code_averages import perplexity, usage
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard.writer import SummaryWriter
 
 
 class Figures:
@@ -48,5 +55,54 @@ class CodeUses:
         for name, counts in zip(self.names, self.counts, strict=True):
             told[f"usage/{name}"] = usage(counts)
             told[f"perplexity/{name}"] = perplexity(counts)
-            counts.zero_()
+        self.counts = [torch.zeros_like(counts) for counts in self.counts]
         return told
+
+
+class Log:
+    """A run's figures: one line of JSON each time, and TensorBoard where it is installed."""
+
+    def __init__(self, folder: Path, stage: str, *, writes: bool) -> None:
+        self.file, self.stage, self.writes = folder / "log.jsonl", stage, writes
+        self.board = tensorboard(folder / "tensorboard" / stage) if writes else None
+
+    def write(self, step: int, seconds: float, figures: dict[str, float]) -> None:
+        """Append what is known at a step."""
+        if not self.writes:
+            return
+        with self.file.open("a") as file:
+            line = {"stage": self.stage, "step": step, "seconds": seconds, **figures}
+            print(json.dumps(line), file=file)
+        if self.board is not None:
+            for name, value in figures.items():
+                self.board.add_scalar(name, value, step)
+            self.board.flush()
+
+    def go_on_from(self, step: int) -> None:
+        """Drop what an interrupted run wrote after the state that it goes on from."""
+        if not self.writes or not self.file.exists():
+            return
+        kept = [r for r in read_log(self.file) if r["stage"] != self.stage or r["step"] <= step]
+        unfinished = self.file.with_suffix(".unfinished")
+        unfinished.write_text("".join(json.dumps(record) + "\n" for record in kept))
+        unfinished.replace(self.file)
+
+
+def read_log(file: Path) -> list[dict[str, Any]]:
+    """One record a line; a line that was cut off by a crash is left out."""
+    records = []
+    for line in file.read_text().splitlines():
+        try:
+            records.append(json.loads(line))
+        except ValueError:
+            continue
+    return records
+
+
+def tensorboard(folder: Path) -> SummaryWriter | None:
+    """A writer, which makes its files when it is first used; None where it isn't installed."""
+    try:
+        from torch.utils.tensorboard.writer import SummaryWriter
+    except ImportError:
+        return None
+    return SummaryWriter(str(folder))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -12,7 +12,10 @@ from torch import Tensor, nn
 
 from adacode_cli.model.adacode import Restoration
 from adacode_cli.model.codebook import Quantised
-from adacode_cli.training.perceptual import SMALLEST, SqueezeFeatures, feature_distance
+from adacode_cli.training.perceptual import SMALLEST, PerceptualNetwork
+
+RESIZED = 0.25  # of the steps, for the perceptual loss
+TEMPERATURE = 0.5  # of the contrast (paper, section 4.1)
 
 
 def reconstruction(image: Tensor, clean: Tensor) -> Tensor:
@@ -20,80 +23,184 @@ def reconstruction(image: Tensor, clean: Tensor) -> Tensor:
     return (image - clean).abs().mean()
 
 
+def generator(judged: Tensor) -> Tensor:
+    """The adversarial loss of the network: -mean D(x̂)."""
+    return -judged.float().mean()
+
+
+def discriminator(real: Tensor, fake: Tensor) -> Tensor:
+    """The hinge loss of the discriminator: ½ mean max(0, 1 - D(x)) + ½ mean max(0, 1 + D(x̂))."""
+    return 0.5 * (F.relu(1 - real.float()).mean() + F.relu(1 + fake.float()).mean())
+
+
+def codebook(quantised: list[Quantised]) -> Tensor:
+    """‖sg(before) - code‖² (equation 2): moves codes that are trained by gradient."""
+    return over_books(distance(q.codes, q.before.detach()) for q in quantised)
+
+
 def commitment(quantised: list[Quantised]) -> Tensor:
-    """‖before - sg(code)‖² (equation 2), mean over positions, summed over dims, mean over books."""
-    return torch.stack(
-        [(q.before - q.codes.detach()).square().sum(1).mean() for q in quantised]
-    ).mean()
+    """‖before - sg(code)‖² (equation 2): keeps features near their codes."""
+    return over_books(distance(q.before, q.codes.detach()) for q in quantised)
 
 
-def code(student: list[Quantised], teacher: list[Quantised]) -> Tensor:
-    """How far the degraded image's features are from the clean image's codes (stage III)."""
-    return torch.stack(
-        [
-            (s.before - t.codes.detach()).square().sum(1).mean()
-            for s, t in zip(student, teacher, strict=True)
-        ]
-    ).mean()
+def semantic(predicted: Tensor, meaning: Tensor) -> Tensor:
+    """Mean squared error of features read off the codes and deep features of the clean image.
+
+    Both (B, C, h, w); the stage I term that ties codes to what things are.
+    """
+    return F.mse_loss(predicted.float(), meaning.detach().float())
+
+
+def contrast(student: Tensor, teacher: Tensor) -> Tensor:
+    """InfoNCE of degraded and clean features z, (B, C, h, w) (stage III).
+
+    -log exp(s_ii / τ) / Σ_j exp(s_ij / τ), with s the cosine between two images' features,
+    averaged over positions: a degraded image should be nearest to its own clean one.
+    """
+    ours, theirs = (F.normalize(x.float(), dim=1) for x in (student, teacher.detach()))
+    likeness = torch.einsum("ichw,jchw->ijhw", ours, theirs).mean(dim=(2, 3))  # (B, B)
+    own = torch.arange(len(likeness), device=likeness.device)
+    return F.cross_entropy(likeness / TEMPERATURE, own)
 
 
 def feature(student: Tensor, teacher: Tensor) -> Tensor:
     """Mean squared error of the merged representations (B, C, h, w) (stage III)."""
-    return F.mse_loss(student, teacher.detach())
+    return F.mse_loss(student.float(), teacher.detach().float())
+
+
+def style(student: Tensor, teacher: Tensor) -> Tensor:
+    """Mean squared error of the Gram matrices of (B, C, h, w) (stage III)."""
+    return F.mse_loss(gram(student), gram(teacher.detach()))
+
+
+def gram(features: Tensor) -> Tensor:
+    """Which channels speak together: (B, C, h, w) → (B, C, C), F·Fᵀ / (h·w)."""
+    flat = features.float().flatten(2)
+    return flat @ flat.transpose(1, 2) / flat.shape[2]
+
+
+def code(student: list[Quantised], teacher: list[Quantised]) -> Tensor:
+    """How far the degraded image's features are from the clean image's codes (stage III)."""
+    pairs = zip(student, teacher, strict=True)
+    return over_books(distance(s.before, t.codes.detach()) for s, t in pairs)
+
+
+def code_style(student: list[Quantised], teacher: list[Quantised]) -> Tensor:
+    """The same by Gram matrices (stage III)."""
+    pairs = zip(student, teacher, strict=True)
+    return over_books(style(s.before, t.codes) for s, t in pairs)
+
+
+def distance(a: Tensor, b: Tensor) -> Tensor:
+    """Mean over positions of the squared distance of vectors (B, D, h, w)."""
+    return (a.float() - b.float()).square().sum(1).mean()
+
+
+def over_books(parts: Iterable[Tensor]) -> Tensor:
+    """The mean over codebooks."""
+    return torch.stack(list(parts)).mean()
 
 
 class Guide(NamedTuple):
-    """What the stage II network makes of the clean image: codes and merged features."""
+    """What the stage II network makes of the clean image: features, codes, and both merged."""
 
+    z: Tensor
     quantised: list[Quantised]
     merged: Tensor
 
 
 @dataclass(frozen=True)
 class Compared:
-    """A restoration, the clean image, what the teacher made of it, and an eye for both."""
+    """A restoration, the clean image, and everyone who has a view of them."""
 
     restored: Restoration
     clean: Tensor
     guide: Guide | None = None
     perceptual: Perceptual | None = None
+    judge: Callable[[Tensor], Tensor] | None = None  # the discriminator's view
+    meaning: Callable[[Tensor, Tensor], Tensor] | None = None  # merged, clean → semantic loss
+    hole: Tensor | None = None  # (B, 1, H, W), 1 where only the network knows
+
+    @property
+    def shown(self) -> Tensor:
+        """What a user gets: known pixels as they are, (B, 3, H, W)."""
+        image = self.restored.image
+        return image if self.hole is None else torch.where(self.hole > 0, image, self.clean)
+
+    @property
+    def share(self) -> Tensor | float:
+        """The share of the pixels that the network draws."""
+        return 1.0 if self.hole is None else self.hole.mean()
 
 
 def terms(names: Iterable[str], c: Compared) -> dict[str, Tensor]:
-    """The named losses; a perceptual one needs its network, and is left out without."""
-    available = {
-        "reconstruction": lambda: reconstruction(c.restored.image, c.clean),
-        "commitment": lambda: commitment(c.restored.quantised),
-    }
-    if c.perceptual is not None:
-        eye = c.perceptual
-        available["perceptual"] = lambda: eye(c.restored.image, c.clean)
-    if c.guide is not None:
-        guide = c.guide
-        available["feature"] = lambda: feature(c.restored.merged, guide.merged)
-        available["code"] = lambda: code(c.restored.quantised, guide.quantised)
+    """The named losses; those whose network isn't there are left out."""
+    available = image_terms(c) | code_terms(c)
     return {name: available[name]() for name in names if name in available}
 
 
+def image_terms(c: Compared) -> dict[str, Callable[[], Tensor]]:
+    """The losses that look at the picture."""
+    available = {"reconstruction": lambda: reconstruction(c.shown, c.clean) / c.share}
+    if c.perceptual is not None:
+        eye = c.perceptual
+        available["perceptual"] = lambda: eye(c.shown, c.clean) / c.share
+    if c.judge is not None:
+        judge = c.judge
+        available["adversarial"] = lambda: judge(c.shown) / c.share
+    return available
+
+
+def code_terms(c: Compared) -> dict[str, Callable[[], Tensor]]:
+    """The losses that look at features and codes."""
+    r = c.restored
+    available = {
+        "codebook": lambda: codebook(r.quantised),
+        "commitment": lambda: commitment(r.quantised),
+    }
+    if c.meaning is not None:
+        meaning = c.meaning
+        available["semantic"] = lambda: meaning(r.merged, c.clean)
+    if c.guide is not None:
+        guide = c.guide
+        available["contrast"] = lambda: contrast(r.features.z, guide.z)
+        available["feature"] = lambda: feature(r.merged, guide.merged)
+        available["style"] = lambda: style(r.merged, guide.merged)
+        available["code"] = lambda: code(r.quantised, guide.quantised)
+        available["code_style"] = lambda: code_style(r.quantised, guide.quantised)
+    return available
+
+
 class Perceptual(nn.Module):
-    """The squeeze distance, seen at a random shift and a random size each time.
+    """A perceptual distance, seen at a random shift, and now and then at another size.
 
     At one alignment a strided network is blind to some patterns, and a decoder learns to
-    draw exactly those. The first layer is left out: it is the costliest, and L1 sees the same.
+    draw exactly those.
     """
 
-    def __init__(self, features: SqueezeFeatures) -> None:
+    def __init__(self, network: PerceptualNetwork) -> None:
         super().__init__()
-        self.features = features
+        self.network = network
 
     def forward(self, image: Tensor, clean: Tensor) -> Tensor:
         both = torch.cat([image, clean])  # (2B, 3, H, W)
         top, left = torch.randint(8, (2,)).tolist()
         both = both[..., top:, left:]
-        factor = 0.75 + 0.5 * torch.rand(()).item()
-        size = [max(SMALLEST, round(factor * n)) for n in both.shape[-2:]]
-        both = F.interpolate(both, size, mode="bilinear")
+        resized, factor = torch.rand(2).tolist()
+        if resized < RESIZED:
+            size = [max(SMALLEST, round((0.75 + 0.5 * factor) * n)) for n in both.shape[-2:]]
+            both = F.interpolate(both, size, mode="bilinear")
         ours, theirs = both.chunk(2)
-        with torch.no_grad():
-            target = self.features(theirs)[1:]
-        return feature_distance(self.features(ours)[1:], target).mean()
+        return self.network.loss(ours, theirs).mean()
+
+
+class SemanticHead(nn.Module):
+    """Reads the meaning of a clean image off its codes: merged (B, C, h, w) → deep features."""
+
+    def __init__(self, channels: int, network: PerceptualNetwork) -> None:
+        super().__init__()
+        self.out = nn.Conv2d(channels, network.channels, 1)
+
+    def forward(self, merged: Tensor, meaning: Tensor) -> Tensor:
+        predicted = F.interpolate(self.out(merged), meaning.shape[-2:], mode="area")
+        return semantic(predicted, meaning)

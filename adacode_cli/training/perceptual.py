@@ -1,99 +1,73 @@
-"""The squeeze distance: how different two pictures look to SqueezeNet 1.1.
+"""How different two pictures look to a network that was trained to name things.
 
-LPIPS's form (Zhang et al., 2018, equation 1) on SqueezeNet without LPIPS's learned weights,
-so its values must not be printed under that name.
+LPIPS's form (Zhang et al., 2018, equation 1). Only the package of that name has its learned
+weights, so only its values may be printed under that name.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
-# name, squeeze, expand of each fire module
-FIRES = (
-    ("fire2", 16, 64),
-    ("fire3", 16, 64),
-    ("fire4", 32, 128),
-    ("fire5", 32, 128),
-    ("fire6", 48, 192),
-    ("fire7", 48, 192),
-    ("fire8", 64, 256),
-    ("fire9", 64, 256),
-)
-POOLED_AFTER = ("conv1", "fire3", "fire5")
-COMPARED_AFTER = ("conv1", "fire3", "fire5", "fire6", "fire7", "fire8", "fire9")
-BGR_MEAN = (104.0, 117.0, 123.0)  # of 255
-# The network's strides see one alignment at a time; a picture is judged at four.
+# Strided networks see one alignment at a time; a picture is judged at four.
 OFFSETS = ((0, 0), (1, 2), (3, 1), (2, 3))
 SMALLEST = 32  # pixels a side, so that the deepest layer has positions left
 
 
-class Fire(nn.Module):
-    """Squeeze to few channels, expand by 1×1 and 3×3 side by side."""
+class PerceptualNetwork(Protocol):
+    """What a perceptual loss needs of a network; every image is (B, 3, H, W) in [0, 1]."""
 
-    def __init__(self, channels: int, squeeze: int, expand: int) -> None:
-        super().__init__()
-        self.squeeze1x1 = nn.Conv2d(channels, squeeze, 1)
-        self.expand1x1 = nn.Conv2d(squeeze, expand, 1)
-        self.expand3x3 = nn.Conv2d(squeeze, expand, 3, padding=1)
+    channels: int  # of the deepest features
 
-    def forward(self, x: Tensor) -> Tensor:
-        x = F.relu(self.squeeze1x1(x))
-        return torch.cat([F.relu(self.expand1x1(x)), F.relu(self.expand3x3(x))], dim=1)
+    def loss(self, image: Tensor, clean: Tensor) -> Tensor:
+        """How different they look, (B,); gradients flow to ``image`` alone."""
+        ...
+
+    def meaning(self, clean: Tensor) -> Tensor:
+        """The deepest features, (B, channels, h, w)."""
+        ...
+
+    def to(self, device: torch.device) -> object:
+        """Move there, in place."""
+        ...
 
 
-class SqueezeFeatures(nn.Module):
-    """RGB (B, 3, H, W) in [0, 1] → seven feature maps, from the file of its convolutions.
+class FeatureNetwork(nn.Module):
+    """A frozen network whose ``forward`` lists features from shallow to deep."""
 
-    Raises ``ValueError`` for a file that isn't one of SqueezeNet 1.1.
+    channels: int
+
+    def loss(self, image: Tensor, clean: Tensor) -> Tensor:
+        """Their distance without the first layer: it is the costliest, and L1 sees the same."""
+        with torch.no_grad():
+            target = self(clean)[1:]
+        return feature_distance(self(image)[1:], target)
+
+    @torch.no_grad()
+    def meaning(self, clean: Tensor) -> Tensor:
+        """The deepest features."""
+        return self(clean)[-1]
+
+
+def load_network(name: str) -> PerceptualNetwork:
+    """``lpips``, ``vgg19`` (fetched from the Hub), or a safetensors file of SqueezeNet or VGG19.
+
+    Raises ``ValueError`` for a file of another network, ``OSError`` when it can't be had.
     """
+    from adacode_cli.training.lpips import Lpips
+    from adacode_cli.training.squeezenet import SqueezeFeatures
+    from adacode_cli.training.vgg import VggFeatures, fetch_vgg19
 
-    def __init__(self, path: Path) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv2d(3, 64, 3, stride=2)
-        channels = 64
-        for name, squeeze, expand in FIRES:
-            self.add_module(name, Fire(channels, squeeze, expand))
-            channels = 2 * expand
-        self.load_state_dict(read_convolutions(path, self.state_dict()))
-        self.requires_grad_(False).eval()
-        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-
-    def forward(self, image: Tensor) -> list[Tensor]:
-        x = image.contiguous(memory_format=torch.channels_last)
-        compared = []
-        for name in ("conv1", *(fire[0] for fire in FIRES)):
-            x = self.get_submodule(name)(x)
-            x = F.relu(x) if name == "conv1" else x
-            if name in COMPARED_AFTER:
-                compared.append(x)
-            if name in POOLED_AFTER:
-                x = F.max_pool2d(x, 3, 2, ceil_mode=True)
-        return compared
-
-
-def read_convolutions(path: Path, expected: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The file's convolutions but the classifier's, for RGB in [0, 1]."""
-    try:
-        state = {k: v.float() for k, v in load_file(path).items() if "conv10" not in k}
-    except (SafetensorError, OSError) as error:
-        raise ValueError(f"{path}: not a readable safetensors file ({error})") from error
-    shapes, wanted = ({k: v.shape for k, v in s.items()} for s in (state, expected))
-    if shapes != wanted:
-        raise ValueError(f"{path}: its tensors are not those of SqueezeNet 1.1")
-    return take_rgb(state)
-
-
-def take_rgb(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The first convolution, which expects BGR · 255 - mean, changed to expect RGB in [0, 1]."""
-    weight, mean = state["conv1.weight"], torch.tensor(BGR_MEAN)
-    bias = state["conv1.bias"] - torch.einsum("ocyx,c->o", weight, mean)
-    return {**state, "conv1.weight": 255 * weight.flip(1), "conv1.bias": bias}
+    if name == "lpips":
+        return Lpips()
+    if name == "vgg19":
+        return VggFeatures(fetch_vgg19())
+    path = Path(name)
+    return VggFeatures(path) if VggFeatures.knows(path) else SqueezeFeatures(path)
 
 
 def feature_distance(a: list[Tensor], b: list[Tensor]) -> Tensor:
@@ -105,7 +79,7 @@ def feature_distance(a: list[Tensor], b: list[Tensor]) -> Tensor:
     return torch.stack([layer.mean(dim=(1, 2)) for layer in layers]).sum(0)
 
 
-def squeeze_distance(features: SqueezeFeatures, image: Tensor, reference: Tensor) -> Tensor:
+def squeeze_distance(features: FeatureNetwork, image: Tensor, reference: Tensor) -> Tensor:
     """The mean distance at four offsets of two (B, 3, H, W) in [0, 1]: (B,), 0 is identical.
 
     Raises ``ValueError`` for pictures too small for the network.

@@ -2,25 +2,40 @@
 
 from __future__ import annotations
 
+import math
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from adacode_cli.errors import UsageError
 from adacode_cli.model.adacode import AdaCode
 from adacode_cli.model.checkpoint import CheckpointError
-from adacode_cli.model.config import CodebookConfig, Task, lite_config
-from adacode_cli.training.dataset import PatchDataset, find_classes
-from adacode_cli.training.losses import Perceptual
-from adacode_cli.training.perceptual import SqueezeFeatures
-from adacode_cli.training.settings import Settings
-from adacode_cli.training.stages import CODEBOOK, FINETUNE, REPRESENTATION, RESTORATION, Stage
-from adacode_cli.training.trainer import Report, Trainer
+from adacode_cli.model.config import (
+    AdaCodeConfig,
+    CodebookConfig,
+    Task,
+    lite_config,
+    official_config,
+)
+from adacode_cli.training.damage import Damage, Degraded, Holed, Nothing
+from adacode_cli.training.dataset import PatchDataset, find_classes, usable
+from adacode_cli.training.perceptual import load_network
+from adacode_cli.training.settings import Settings, write_toml
+from adacode_cli.training.stages import PRESETS, Stage
+from adacode_cli.training.trainer import Lesson, Report, Trainer
+from adacode_cli.training.validation import Validation
 
 # More patches than any budget reaches: a run ends by its budget, not by its data.
 ENDLESS = 10**9
+KEPT_ASIDE = 0.1  # of a class, at most
+SCALES: dict[str, tuple[int, ...]] = {"sr": (2, 4), "inpaint": (1,)}
+# Shares of the budget of `train all`: all codebooks, the representation, the restoration.
+SHARES = (0.15, 0.2, 0.65)
 
 
 @dataclass(frozen=True)
@@ -30,20 +45,33 @@ class Run:
     photos: Path
     out: Path
     settings: Settings
-    perceptual: Path | None = None  # SqueezeNet's convolutions; without it no perceptual term
+    valid: Path | None = None  # photos to validate on, instead of some kept aside
 
     def train(
-        self, model: AdaCode, stage: Stage, report: Report, teacher: AdaCode | None = None
+        self, model: AdaCode, stage: str, report: Report, teacher: AdaCode | None = None
     ) -> Trainer:
         """Run one stage to the end of its budget, or until a signal."""
-        settings = self.settings
-        classes = find_classes(self.photos)
-        dataset = PatchDataset(classes, settings.patch, model.config.scale, settings.seed, ENDLESS)
-        loss = Perceptual(SqueezeFeatures(self.perceptual)) if self.perceptual else None
-        guide = teacher if stage.teacher else None
-        trainer = Trainer(model, stage, dataset, settings, self.out, loss, guide)
+        settings, rules = self.settings, PRESETS[self.settings.preset][stage]
+        lesson = self.prepare(model.config, rules, teacher)
+        write_toml(settings, self.out / "settings.toml")
+        trainer = Trainer(model, rules, lesson, settings, self.out)
         trainer.run(report)
         return trainer
+
+    def prepare(self, config: AdaCodeConfig, stage: Stage, teacher: AdaCode | None) -> Lesson:
+        """Photos that can be used, some of them kept aside, and the networks that watch."""
+        settings, damage = self.settings, damage_for(config)
+        classes = usable_classes(find_classes(self.photos), settings.patch, self.out)
+        if self.valid is not None:
+            aside = [p for photos in find_classes(self.valid).values() for p in photos]
+        else:
+            classes, aside = keep_aside(classes, settings.validation, settings.seed)
+        network = load_network(settings.perceptual) if settings.perceptual else None
+        if network is None and {"perceptual", "semantic"} & set(stage.losses):
+            note(f"{stage.name}: no --perceptual network, so results will be softer")
+        dataset = PatchDataset(classes, settings.patch, damage, settings.seed, ENDLESS)
+        validation = Validation(aside[: settings.validation], damage, network)
+        return Lesson(dataset, validation, network, teacher if stage.teacher else None)
 
 
 def train_codebook(
@@ -51,10 +79,10 @@ def train_codebook(
 ) -> Trainer:
     """Stage I: an ordinary VQ network on one class; its codebook is what is kept."""
     torch.manual_seed(run.settings.seed)
-    model = AdaCode(lite_config("reconstruct", 1, (CodebookConfig(name, codes, dim),)))
+    model = AdaCode(clean_config(run.settings.preset, (CodebookConfig(name, codes, dim),)))
     if start_from:
         take(model, AdaCode.from_file(start_from), "encoder.", "decoder.", "codebooks.0.before")
-    return run.train(model, CODEBOOK, report)
+    return run.train(model, "codebook", report)
 
 
 def train_representation(run: Run, codebooks: Iterable[Path], report: Report) -> Trainer:
@@ -62,42 +90,136 @@ def train_representation(run: Run, codebooks: Iterable[Path], report: Report) ->
 
     Each codebook brings its projections, without which few of its codes would be found;
     encoder and decoder start as those of the first one's network.
-    Raises ``CheckpointError`` when two codebooks have one name.
+    Raises ``CheckpointError`` when two codebooks have one name, or don't fit together.
     """
     networks = [single_codebook(path) for path in codebooks]
     books = [network.config.codebooks[0] for network in networks]
     if len({book.name for book in books}) < len(books):
         raise CheckpointError(f"two codebooks of one name among {[book.name for book in books]}")
     torch.manual_seed(run.settings.seed)
-    model = AdaCode(lite_config("reconstruct", 1, tuple(books)))
+    model = AdaCode(clean_config(run.settings.preset, tuple(books)))
+    for path, network in zip(codebooks, networks, strict=True):
+        found, wanted = (shape_of(c) for c in (network.config, model.config))
+        if found != wanted:
+            raise CheckpointError(f"{path}: a codebook for {found}, where {wanted} is trained")
     take(model, networks[0], "encoder.", "decoder.")
     for book, network in zip(model.books, networks, strict=True):
         book.load_state_dict(network.books[0].state_dict())
-    return run.train(model, REPRESENTATION, report)
+    return run.train(model, "representation", report)
 
 
 def train_restoration(
-    run: Run, prior: Path, task: Task, scale: int, finetune: float, report: Report
+    run: Run,
+    prior: Path,
+    task: Task,
+    scale: int,
+    finetune: float,
+    start_from: Path | None,
+    report: Report,
 ) -> Trainer:
     """Stage III, then fine-tuning of everything but the codes for a share of the budget.
 
-    Raises ``CheckpointError`` when ``prior`` is not a stage II network.
+    Raises ``CheckpointError`` when ``prior`` is not a stage II network, ``UsageError`` for a
+    task that knows no such scale.
     """
-    teacher = AdaCode.from_file(prior)
-    if teacher.config.task != "reconstruct" or len(teacher.codebooks) < 2:
-        raise CheckpointError(f"{prior}: not a prior from `adacode train representation`")
-    teacher.requires_grad_(False)
+    if task not in SCALES or scale not in SCALES[task]:
+        known = ", ".join(f"{t} ×{s}" for t, scales in SCALES.items() for s in scales)
+        raise UsageError(f"no task is {task} ×{scale}; there are {known}")
+    teacher = read_prior(prior, run.settings.preset)
     torch.manual_seed(run.settings.seed)
-    model = AdaCode(replace(teacher.config, task=task, scale=scale))
-    fresh = ("encoder.first.", "encoder.skip4.")  # what reads the degraded image
-    take(model, teacher, "encoder.", "codebooks.", "weight_map.", "decoder.", fresh=fresh)
-    guided = replace(run, settings=run.settings.share(1 - finetune))
-    trainer = guided.train(model, RESTORATION, report, teacher)
-    if finetune == 0 or trainer.stopped_by:
-        return trainer
-    model = AdaCode.from_file(trainer.weights_file)
+    model = AdaCode(teacher.config.restoring(task, scale))
+    begin(model, AdaCode.from_file(start_from) if start_from else teacher)
+    if finetune < 1:
+        guided = replace(run, settings=run.settings.share(1 - finetune))
+        trainer = guided.train(model, "restoration", report, teacher)
+        if finetune == 0 or trainer.stopped_by:
+            return trainer
+        model = AdaCode.from_file(trainer.weights_file)
     freed = replace(run, settings=run.settings.share(finetune))
-    return freed.train(model, FINETUNE, report, teacher)
+    return freed.train(model, "finetune", report, teacher)
+
+
+def train_all(run: Run, task: Task, scale: int, codes: int, dim: int, report: Report) -> Trainer:
+    """The three stages in order, each class of the folder with a codebook of its own.
+
+    Each stage has its share of the budget. Started again, it goes on where it stopped.
+    Raises ``UsageError`` when the folder has no classes.
+    """
+    classes = list(find_classes(run.photos))
+    if classes == [run.photos.name]:
+        raise UsageError(f"{run.photos}: no subfolders; give each class a folder of its own")
+    books, first = [], None
+    for name in classes:
+        part = SHARES[0] / len(classes)
+        only = replace(
+            run,
+            photos=run.photos / name,
+            out=run.out / "codebooks" / name,
+            settings=run.settings.share(part),
+        )
+        trainer = train_codebook(only, name, codes, dim, first, report)
+        if trainer.stopped_by:
+            return trainer
+        books.append(trainer.weights_file)
+        first = first or trainer.weights_file
+    prior = replace(run, out=run.out / "prior", settings=run.settings.share(SHARES[1]))
+    trainer = train_representation(prior, books, report)
+    if trainer.stopped_by:
+        return trainer
+    restoring = replace(
+        run, out=run.out / f"{task}-x{scale}", settings=run.settings.share(SHARES[2])
+    )
+    return train_restoration(restoring, trainer.weights_file, task, scale, 0.9, None, report)
+
+
+def clean_config(preset: str, books: tuple[CodebookConfig, ...]) -> AdaCodeConfig:
+    """The network of stages I and II."""
+    if preset == "official":
+        return replace(official_config("reconstruct", 1), codebooks=books)
+    return lite_config("reconstruct", 1, books)
+
+
+def damage_for(config: AdaCodeConfig) -> Damage:
+    """What a network of this configuration learns to undo."""
+    if config.task == "reconstruct":
+        return Nothing()
+    if config.task == "inpaint":
+        return Holed(mask_channel=config.in_channels == 4)
+    return Degraded(config.scale)
+
+
+def usable_classes(classes: dict[str, list[Path]], patch: int, out: Path) -> dict[str, list[Path]]:
+    """Classes without the photos that can't be used; those are listed once, with reasons.
+
+    Raises ``FileNotFoundError`` when a class has none left.
+    """
+    kept, skipped = {}, {}
+    for name, photos in classes.items():
+        kept[name], unused = usable(photos, patch)
+        skipped.update(unused)
+        if not kept[name]:
+            reason = next(iter(unused.values()))
+            raise FileNotFoundError(f"class {name}: none of its photos can be used: {reason}")
+    if skipped:
+        out.mkdir(parents=True, exist_ok=True)
+        listed = out / "skipped.txt"
+        listed.write_text("".join(f"{path}: {why}\n" for path, why in skipped.items()))
+        note(f"{len(skipped)} photos are skipped, see {listed}")
+    return kept
+
+
+def keep_aside(
+    classes: dict[str, list[Path]], count: int, seed: int
+) -> tuple[dict[str, list[Path]], list[Path]]:
+    """About ``count`` photos for validation, from every class alike, and the rest of each."""
+    rest, aside = {}, []
+    for name, photos in classes.items():
+        taken = min(math.ceil(count / len(classes)), int(KEPT_ASIDE * len(photos)))
+        order = np.random.default_rng(seed).permutation(len(photos))
+        chosen = {photos[i] for i in order[:taken]}
+        rest[name] = [p for p in photos if p not in chosen]
+        aside += sorted(chosen)
+    return rest, aside
 
 
 def single_codebook(path: Path) -> AdaCode:
@@ -106,6 +228,40 @@ def single_codebook(path: Path) -> AdaCode:
     if len(network.books) != 1:
         raise CheckpointError(f"{path}: not a codebook from `adacode train codebook`")
     return network
+
+
+def read_prior(path: Path, preset: str) -> AdaCode:
+    """A frozen stage II network of the preset. Raises ``CheckpointError`` for another one."""
+    teacher = AdaCode.from_file(path)
+    if teacher.config.task != "reconstruct" or len(teacher.codebooks) < 2:
+        raise CheckpointError(f"{path}: not a prior from `adacode train representation`")
+    if teacher.config.family != preset:
+        raise CheckpointError(
+            f"{path}: a prior of the {teacher.config.family} preset; add --preset "
+            f"{teacher.config.family}"
+        )
+    return teacher.requires_grad_(False)
+
+
+def shape_of(config: AdaCodeConfig) -> str:
+    """What of a network must agree for a codebook to fit."""
+    return f"{config.family} with {config.widths[3]} channels"
+
+
+def begin(model: AdaCode, source: AdaCode) -> None:
+    """Start a restoration from a prior or another restoration.
+
+    What reads the input, and what goes around the codes, begins anew where it doesn't fit.
+    """
+    parts = ("encoder.", "codebooks.", "weight_map.", "decoder.")
+    ours, theirs = model.state_dict(), source.state_dict()
+    fresh = tuple(
+        name
+        for name, tensor in ours.items()
+        if name.startswith("encoder.")
+        and (name not in theirs or theirs[name].shape != tensor.shape)
+    )
+    take(model, source, *parts, fresh=fresh)
 
 
 def take(model: AdaCode, source: AdaCode, *prefixes: str, fresh: tuple[str, ...] = ()) -> None:
@@ -121,3 +277,8 @@ def take(model: AdaCode, source: AdaCode, *prefixes: str, fresh: tuple[str, ...]
             if name not in theirs or theirs[name].shape != ours.shape:
                 raise CheckpointError(f"the network to start from has no {name!r} of this shape")
             ours.copy_(theirs[name])
+
+
+def note(message: str) -> None:
+    """One line on stderr, for what a person should know before a long run."""
+    print(f"adacode: {message}", file=sys.stderr, flush=True)

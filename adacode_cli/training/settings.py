@@ -2,38 +2,61 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, Literal, get_args
 
 from adacode_cli.errors import UsageError
 from adacode_cli.model.config import CODE_STRIDE
+
+Preset = Literal["lite", "official"]
 
 
 @dataclass(frozen=True)
 class Settings:
     """The hyperparameters that every stage shares.
 
-    Raises ``UsageError`` for a run without a budget, or with patches that don't fit the codes.
+    Raises ``UsageError``, naming the field, for a run without a budget or with values that
+    can't work.
     """
 
+    preset: Preset = "lite"  # the bundled family, or the published network
     steps: int | None = None  # optimiser steps; whichever budget ends first
     seconds: float | None = None
-    batch: int = 16  # patches
+    batch: int = 16  # patches a process sees at once
+    accumulate: int = 1  # batches whose gradients make one step
     patch: int = 128  # pixels of the clean image
     learning_rate: float = 4e-4
+    discriminator_rate: float = 4e-4
+    discriminator_width: int = 32  # channels of its first level
     warmup: int = 100  # steps
     ema: float = 0.999  # of the weights that are saved
     clip: float = 1.0  # norm of the gradient
+    losses: dict[str, float] = field(default_factory=dict)  # weights other than the stage's
+    begins: dict[str, float] = field(default_factory=dict)  # share of the budget before a loss
+    perceptual: str | None = None  # vgg19, lpips, or a file; without it no perceptual term
+    validation: int = 12  # photos kept aside
     workers: int = 1  # processes that prepare patches
     seed: int = 0
-    precision: str = "auto"  # fp32, bf16
+    device: str = "auto"  # or cpu, where a GPU should be left alone
+    precision: str = "auto"  # fp32, bf16, fp16
     checkpoint_every: float = 180.0  # seconds
+    keep: int = 2  # states to go on from
     log_every: int = 50  # steps
 
     def __post_init__(self) -> None:
+        if self.preset not in get_args(Preset):
+            raise UsageError(f"no preset is called {self.preset!r}; use lite or official")
         if self.steps is None and self.seconds is None:
             raise UsageError("training needs a budget: --for 90m or --steps 10000")
         if self.patch % CODE_STRIDE:
             raise UsageError(f"patches of {self.patch} pixels: take a multiple of {CODE_STRIDE}")
+        if self.preset == "official" and self.patch % 64:
+            raise UsageError(f"patches of {self.patch} pixels: the official preset needs 64s")
+        for name in ("batch", "accumulate", "keep", "log_every"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"{name} is {getattr(self, name)}; it must be at least 1")
 
     def share(self, part: float) -> Settings:
         """The same with a part of the budget."""
@@ -48,3 +71,53 @@ class Settings:
             if budget is not None
         ]
         return min(1.0, max(shares))
+
+
+def resolve(file: Path | None, chosen: Mapping[str, Any], budget: float) -> Settings:
+    """Defaults, then what ``file`` says, then what was ``chosen`` on the command line.
+
+    ``budget``: seconds, where nobody names a budget. Raises ``UsageError`` for a name that
+    isn't a setting, or a value of another type.
+    """
+    told = {**(read_toml(file) if file else {}), **chosen}
+    kinds = {f.name: str(f.type) for f in fields(Settings)}
+    for name, value in told.items():
+        if name not in kinds:
+            raise UsageError(f"{file}: no setting is called {name!r}; there are {', '.join(kinds)}")
+        if not fits(value, kinds[name]):
+            raise UsageError(f"{file}: {name} is {value!r}; it should be {kinds[name]}")
+    if told.get("steps") is None and told.get("seconds") is None:
+        told["seconds"] = budget
+    return Settings(**told)
+
+
+def fits(value: Any, kind: str) -> bool:
+    """Whether a TOML value may stand for a field of this type."""
+    if value is None:
+        return "None" in kind
+    if kind.startswith("dict"):
+        return isinstance(value, dict) and all(isinstance(v, int | float) for v in value.values())
+    if kind.startswith("float"):
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    wanted = int if kind.startswith("int") else str
+    return isinstance(value, wanted) and not isinstance(value, bool)
+
+
+def read_toml(file: Path) -> dict[str, Any]:
+    """The settings in a TOML file. Raises ``UsageError`` for one that can't be read."""
+    import tomlkit
+    from tomlkit.exceptions import TOMLKitError
+
+    try:
+        return tomlkit.parse(file.read_text()).unwrap()
+    except (OSError, UnicodeDecodeError, TOMLKitError) as error:
+        raise UsageError(f"{file}: not a readable TOML file ({error})") from error
+
+
+def write_toml(settings: Settings, file: Path) -> None:
+    """The resolved settings, as a file that ``--settings`` takes."""
+    import tomlkit
+
+    told = {f.name: getattr(settings, f.name) for f in fields(settings)}
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(tomlkit.dumps({k: v for k, v in told.items() if v is not None}))

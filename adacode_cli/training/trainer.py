@@ -1,11 +1,11 @@
-"""The training loop: steps until a budget is spent, checkpoints, and a log."""
+"""The training loop: steps until a budget is spent, then checkpoints, sheets and curves."""
 
 from __future__ import annotations
 
 import json
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,91 +20,144 @@ from adacode_cli.model import checkpoint
 from adacode_cli.model.adacode import AdaCode, Restoration, merge
 from adacode_cli.training import losses
 from adacode_cli.training.code_averages import CodeAverages
+from adacode_cli.training.curves import draw_curves
 from adacode_cli.training.dataset import Patch, PatchDataset
-from adacode_cli.training.figures import CodeUses, Figures
+from adacode_cli.training.discriminator import Adversary
+from adacode_cli.training.figures import CodeUses, Figures, Log
+from adacode_cli.training.perceptual import PerceptualNetwork
 from adacode_cli.training.settings import Settings
 from adacode_cli.training.signals import leave_signals_to_the_trainer, noted_signals
 from adacode_cli.training.stages import Stage, freeze_for
+from adacode_cli.training.states import States
+from adacode_cli.training.validation import Validation
+from adacode_cli.training.weight_average import WeightAverage, parameters_of
 
 Report = Callable[[float, dict[str, float]], None]  # share of the budget, figures
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What a run learns from: patches, photos kept aside, and networks that have a view."""
+
+    dataset: PatchDataset
+    validation: Validation | None = None
+    network: PerceptualNetwork | None = None
+    teacher: AdaCode | None = None
 
 
 class Trainer:
     """One stage on one model, in one folder; begun again, it goes on where it stopped."""
 
     def __init__(
-        self,
-        model: AdaCode,
-        stage: Stage,
-        dataset: PatchDataset,
-        settings: Settings,
-        folder: Path,
-        perceptual: losses.Perceptual | None = None,
-        teacher: AdaCode | None = None,
+        self, model: AdaCode, stage: Stage, lesson: Lesson, settings: Settings, folder: Path
     ) -> None:
-        self.stage, self.settings, self.dataset, self.folder = stage, settings, dataset, folder
-        self.perceptual, self.teacher = perceptual, teacher
+        self.stage = stage.weighing(settings.losses, settings.begins)
+        self.settings, self.lesson, self.folder = settings, lesson, folder
         torch.manual_seed(settings.seed)
-        self.accelerator = Accelerator(mixed_precision=mixed_precision(settings.precision))
-        for helper in (perceptual, teacher):
+        self.accelerator = Accelerator(
+            mixed_precision=mixed_precision(settings.precision),
+            gradient_accumulation_steps=settings.accumulate,
+            cpu=settings.device == "cpu",
+            step_scheduler_with_optimizer=False,
+        )
+        for helper in (lesson.network, lesson.teacher):
             if helper is not None:
                 helper.to(self.accelerator.device)
-        optimiser = torch.optim.AdamW(
-            freeze_for(model, stage), lr=settings.learning_rate, betas=(0.9, 0.99), weight_decay=0.0
-        )
-        self.bare = model.train()
-        self.model, self.optimiser = self.accelerator.prepare(model, optimiser)
-        self.average = {n: p.detach().clone() for n, p in model.state_dict().items()}
-        self.books = [CodeAverages(b) for b in model.books] if stage.codes_move else []
-        self.step, self.seconds, self.waited = 0, 0.0, 0.0
-        self.stopped_by: int | None = None
+        self.perceptual = None if lesson.network is None else losses.Perceptual(lesson.network)
+        self.prepare(model)
+        self.states = States(folder, stage.name, settings.keep)
+        self.log = Log(folder, stage.name, writes=self.accelerator.is_main_process)
         self.uses = CodeUses(model.config.codebooks)
-        if self.state_file.exists():
-            self.resume()
+        self.step, self.seconds, self.waited, self.best = 0, 0.0, 0.0, float("inf")
+        self.stopped_by: int | None = None
+        state = self.states.latest()
+        if state is not None:
+            self.resume(state)
+            self.log.go_on_from(self.step)
 
-    @property
-    def state_file(self) -> Path:
-        """Everything needed to go on."""
-        return self.folder / f"{self.stage.name}.state"
+    def prepare(self, model: AdaCode) -> None:
+        """The model, the discriminator and the semantic head, with optimisers, on the device."""
+        rate, names = self.settings.learning_rate, self.stage.losses
+        self.bare = model.train()
+        self.head = None
+        if self.lesson.network is not None and "semantic" in names:
+            self.head = losses.SemanticHead(model.config.widths[3], self.lesson.network)
+        parameters = freeze_for(model, self.stage) + parameters_of(self.head)
+        optimiser = torch.optim.AdamW(parameters, lr=rate, betas=(0.9, 0.99), weight_decay=0.0)
+        self.model, self.optimiser = self.accelerator.prepare(model, optimiser)
+        self.read = None if self.head is None else self.accelerator.prepare(self.head)
+        self.average = WeightAverage(model, self.settings.ema)
+        self.books = []
+        if self.stage.codes != "frozen":
+            follows = self.stage.codes == "averages"
+            gather = self.accelerator.gather
+            self.books = [CodeAverages(b, follows=follows, gather=gather) for b in model.books]
+        self.adversary = None
+        if "adversarial" in names:
+            width, rate = self.settings.discriminator_width, self.settings.discriminator_rate
+            self.adversary = Adversary(self.accelerator, width, rate)
 
     @property
     def weights_file(self) -> Path:
         """The averaged weights, float16, as they are used."""
         return self.folder / f"{self.stage.name}.safetensors"
 
-    def run(self, report: Report) -> Path:
-        """Train until the budget is spent or a signal comes; return the weights' path.
+    @property
+    def best_file(self) -> Path:
+        """Those that did best on the photos kept aside."""
+        return self.folder / f"{self.stage.name}.best.safetensors"
 
-        Raises ``FloatingPointError`` when the loss stops being a number; the last
-        checkpoint is kept.
-        """
-        self.folder.mkdir(parents=True, exist_ok=True)
-        saved, figures = time.monotonic(), Figures()
-        began = saved - self.seconds
-        with noted_signals() as received:
-            for patch in self.patches() if self.progress < 1 else ():
-                figures.add(self.train_step(patch))
-                self.seconds = time.monotonic() - began
-                if self.step % self.settings.log_every == 0:
-                    self.log(figures.means(), report)
-                if time.monotonic() - saved > self.settings.checkpoint_every:
-                    self.save()
-                    saved = time.monotonic()
-                if received or self.progress >= 1:
-                    break
-        self.stopped_by = received[0] if received else None
-        return self.save()
+    @property
+    def result(self) -> Path:
+        """The best weights where there are any to compare, else the last."""
+        return self.best_file if self.best_file.exists() else self.weights_file
 
     @property
     def progress(self) -> float:
         """The share of the budget that is spent, 0 to 1."""
         return self.settings.spent(self.step, self.seconds)
 
+    def run(self, report: Report) -> Path:
+        """Train until the budget is spent or a signal comes; return the weights' path.
+
+        Raises ``FloatingPointError`` when the loss stops being a number, ``MemoryError`` when
+        a batch doesn't fit; the last checkpoint is kept.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        figures, began = Figures(), time.monotonic() - self.seconds
+        saved = self.seconds
+        with noted_signals() as received:
+            for patch in self.patches() if self.progress < 1 else ():
+                figures.add(self.guarded_step(patch))
+                if not self.accelerator.sync_gradients:
+                    continue
+                stop = self.agree(time.monotonic() - began, received)
+                if self.step % self.settings.log_every == 0:
+                    self.tell(figures.means(), report)
+                if self.seconds - saved > self.settings.checkpoint_every and not stop:
+                    self.save()
+                    saved = self.seconds
+                if stop or self.progress >= 1:
+                    self.stopped_by = stop or None
+                    break
+        self.save()
+        return self.result
+
+    def agree(self, seconds: float, received: list[int]) -> int:
+        """One clock for all processes, and one answer to whether a signal came to any."""
+        stop = received[0] if received else 0
+        if self.accelerator.num_processes > 1:
+            told = torch.tensor([[seconds, stop]], device=self.accelerator.device)
+            seconds, stop = self.accelerator.gather(told).amax(0).tolist()
+        self.seconds = seconds
+        return int(stop)
+
     def patches(self) -> Iterator[Patch]:
         """Batches from where the run stands, with the time spent on each counted."""
-        first = self.step * self.settings.batch
+        first = self.step * self.settings.batch * self.settings.accumulate
+        first *= self.accelerator.num_processes
         loader = DataLoader(
-            Subset(self.dataset, range(first, len(self.dataset))),
+            Subset(self.lesson.dataset, range(first, len(self.lesson.dataset))),
             self.settings.batch,
             num_workers=self.settings.workers,
             drop_last=True,
@@ -120,36 +173,93 @@ class Trainer:
                 return
             yield patch
 
+    def guarded_step(self, patch: Patch) -> dict[str, float]:
+        """``train_step``; out of memory says what to do about it."""
+        try:
+            return self.train_step(patch)
+        except RuntimeError as error:
+            if isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error):
+                s = self.settings
+                raise MemoryError(
+                    f"out of memory at step {self.step} with {s.batch} patches of {s.patch} "
+                    f"pixels; try --batch {max(1, s.batch // 2)}, and start again to go on"
+                ) from error
+            raise
+
     def train_step(self, patch: Patch) -> dict[str, float]:
-        """One step of the optimiser on a batch; returns the unweighted losses."""
+        """One batch, and a step of the optimiser after every ``accumulate`` of them.
+
+        Returns the unweighted losses.
+        """
         for group in self.optimiser.param_groups:
             group["lr"] = self.settings.learning_rate * self.schedule()
-        with self.accelerator.autocast():
-            restored = self.model(channels_last(patch.degraded))
-            terms = self.terms(restored, patch)
-        total = torch.stack([self.stage.losses[k] * v for k, v in terms.items()]).sum()
-        if not torch.isfinite(total):
-            raise FloatingPointError(f"the loss is {total.item()} at step {self.step}")
-        self.optimiser.zero_grad()
-        self.accelerator.backward(total)
-        self.accelerator.clip_grad_norm_(self.model.parameters(), self.settings.clip)
-        self.optimiser.step()
+        with self.accelerator.accumulate(*self.trained()):
+            compared, terms = self.backward(patch)
+            if self.accelerator.sync_gradients:
+                self.accelerator.clip_grad_norm_(self.model.parameters(), self.settings.clip)
+            self.optimiser.step()
+            self.optimiser.zero_grad()
+            if self.adversary and "adversarial" in terms:
+                learned = self.adversary.learn(compared.shown, patch.clean, self.schedule())
+                terms["discriminator"] = learned
+        restored = compared.restored
         for book, quantised in zip(self.books, restored.quantised, strict=False):
             book.update(quantised)
-        self.follow()
         self.uses.add(restored.indices)
-        self.step += 1
+        if self.accelerator.sync_gradients:
+            self.step += 1
+            self.average.follow(self.step)
         return {k: v.item() for k, v in terms.items()}
 
-    def terms(self, restored: Restoration, patch: Patch) -> dict[str, Tensor]:
-        """The stage's losses by name, unweighted."""
-        guide = None
-        if self.teacher is not None:
-            with torch.no_grad():
-                _, quantised, weight = self.teacher.encode(channels_last(patch.clean))
-                guide = losses.Guide(quantised, merge(quantised, weight))
-        compared = losses.Compared(restored, patch.clean, guide, self.perceptual)
-        return losses.terms(self.stage.losses, compared)
+    def backward(self, patch: Patch) -> tuple[losses.Compared, dict[str, Tensor]]:
+        """Gradients of the weighted losses; returns what was compared and the losses.
+
+        Raises ``FloatingPointError`` when their sum is no number.
+        """
+        weights = self.stage.weights(self.progress)
+        with self.accelerator.autocast():
+            restored = self.model(channels_last(patch.degraded))
+            compared = self.compare(restored, patch)
+            terms = losses.terms(weights, compared)
+        total = torch.stack([weights[k] * v for k, v in terms.items()]).sum()
+        if not torch.isfinite(total):
+            raise FloatingPointError(
+                f"the loss is {total.item()} at step {self.step}; the last checkpoint is kept; "
+                "try a lower --learning-rate or --precision fp32"
+            )
+        self.accelerator.backward(total)
+        return compared, terms
+
+    def trained(self) -> list[torch.nn.Module]:
+        """Every network that takes steps."""
+        others = (self.read, self.adversary and self.adversary.model)
+        return [self.model, *(m for m in others if m is not None)]
+
+    def compare(self, restored: Restoration, patch: Patch) -> losses.Compared:
+        """Everything the losses look at."""
+        network = self.lesson.network
+        hole = patch.degraded[:, 3:] if patch.degraded.shape[1] == 4 else None
+        meaning: Callable[[Tensor, Tensor], Tensor] | None = None
+        if self.read is not None and network is not None:
+            read = self.read
+            meaning = lambda merged, clean: read(merged, network.meaning(clean))  # noqa: E731
+        return losses.Compared(
+            restored,
+            patch.clean,
+            guide=self.guide(patch.clean),
+            perceptual=self.perceptual,
+            judge=None if self.adversary is None else self.adversary.judge,
+            meaning=meaning,
+            hole=hole,
+        )
+
+    @torch.no_grad()
+    def guide(self, clean: Tensor) -> losses.Guide | None:
+        """What the teacher makes of clean images."""
+        if self.lesson.teacher is None:
+            return None
+        features, quantised, weight = self.lesson.teacher.encode(channels_last(clean))
+        return losses.Guide(features.z, quantised, merge(quantised, weight))
 
     def schedule(self) -> float:
         """Share of the learning rate: a short warm-up, then down a cosine to 1 %."""
@@ -157,82 +267,101 @@ class Trainer:
         cosine = 0.5 + 0.5 * float(torch.cos(torch.tensor(self.progress * torch.pi)))
         return warm * max(0.01, cosine)
 
-    @torch.no_grad()
-    def follow(self) -> None:
-        """Move the averaged weights."""
-        keep = min(self.settings.ema, (1 + self.step) / (10 + self.step))
-        state = self.bare.state_dict()
-        torch._foreach_lerp_(list(self.average.values()), list(state.values()), 1 - keep)
-        for name, codes in self.named_codes():
-            self.average[name].copy_(codes)
-
-    def named_codes(self) -> list[tuple[str, Tensor]]:
-        """The codes' names in the state dict; they are averages already."""
-        return [(n, p) for n, p in self.bare.named_parameters() if n.endswith(".codes")]
-
-    def log(self, means: dict[str, float], report: Report) -> None:
-        """One line of JSON, and the caller's report."""
+    def tell(self, means: dict[str, float], report: Report) -> None:
+        """A line in the log, and the caller's report."""
+        images = self.step * self.settings.batch * self.settings.accumulate
         figures = {
             **means,
-            "images_per_second": self.step * self.settings.batch / max(self.seconds, 1e-9),
+            "images_per_second": images * self.accelerator.num_processes / max(self.seconds, 1e-9),
             "waiting": self.waited / max(self.seconds, 1e-9),
             **self.uses.report(),
         }
-        with (self.folder / "log.jsonl").open("a") as file:
-            line = {"stage": self.stage.name, "step": self.step, "seconds": self.seconds}
-            print(json.dumps({**line, **figures}), file=file)
+        self.log.write(self.step, self.seconds, figures)
         report(self.progress, figures)
 
-    def save(self) -> Path:
-        """Write the state to go on from and the averaged weights, each whole or not at all."""
-        state = {
+    def save(self) -> None:
+        """State, averaged weights, validation, sheet and curves; one process writes them."""
+        random = torch.get_rng_state()
+        if self.accelerator.is_main_process:
+            self.states.save(self.state(), self.step)
+            config, story = self.bare.config, self.story()
+            tensors = self.average.tensors
+            checkpoint.save(self.weights_file, config, tensors, story, torch.float16)
+            self.validate()
+            if self.log.file.exists():
+                draw_curves(self.log.file, self.folder / "curves.png")
+        torch.set_rng_state(random)  # what is drawn next mustn't depend on when we look
+        self.accelerator.wait_for_everyone()
+
+    def validate(self) -> None:
+        """Score the averaged weights; keep them if they are the best so far; draw a sheet."""
+        validation = self.lesson.validation
+        if validation is None or not validation.samples:
+            return
+        scores = validation.score(self.average.restore, self.stage.losses)
+        self.log.write(self.step, self.seconds, scores)
+        if scores["valid/loss"] < self.best:
+            self.best = scores["valid/loss"]
+            told = self.story(scores)
+            tensors = self.average.tensors
+            checkpoint.save(self.best_file, self.bare.config, tensors, told, torch.float16)
+        sheet = self.folder / "sheets" / f"{self.stage.name}-{self.step:08}.png"
+        validation.draw_sheet(self.average.restore, sheet)
+
+    def state(self) -> dict[str, Any]:
+        """Everything that is needed to go on as if nothing had happened."""
+        return {
             "run": self.identity(),
             "model": self.bare.state_dict(),
-            "average": self.average,
+            "average": self.average.tensors,
             "optimiser": self.optimiser.state_dict(),
             "books": [book.state() for book in self.books],
+            "head": self.head and self.head.state_dict(),
+            "adversary": self.adversary and self.adversary.state(),
             "random": torch.get_rng_state(),
             "step": self.step,
             "seconds": self.seconds,
             "waited": self.waited,
+            "best": self.best,
         }
-        unfinished = self.state_file.with_suffix(".unfinished")
-        torch.save(state, unfinished)
-        unfinished.replace(self.state_file)
-        path = self.weights_file
-        checkpoint.save(path, self.bare.config, self.average, self.story(), torch.float16)
-        return path
 
-    def story(self) -> dict[str, str]:
+    def resume(self, state: dict[str, Any]) -> None:
+        """Go on from a saved state. Raises ``UsageError`` for another run's."""
+        if state["run"] != self.identity():
+            raise UsageError(f"{self.folder} holds another run; give another folder with -o")
+        self.bare.load_state_dict(state["model"])
+        self.average.resume(state["average"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        for book, saved in zip(self.books, state["books"], strict=True):
+            book.resume(saved)
+        if self.head is not None:
+            self.head.load_state_dict(state["head"])
+        if self.adversary is not None:
+            self.adversary.resume(state["adversary"])
+        torch.set_rng_state(state["random"])
+        self.step, self.seconds, self.waited = state["step"], state["seconds"], state["waited"]
+        self.best = state["best"]
+
+    def story(self, scores: dict[str, float] | None = None) -> dict[str, str]:
         """How these weights came about, for the file's metadata."""
         told: dict[str, Any] = {
             "stage": self.stage.name,
             "step": self.step,
             "seconds": round(self.seconds),
+            "processes": self.accelerator.num_processes,
+            "device": str(self.accelerator.device),
             "settings": asdict(self.settings),
             "losses": self.stage.losses,
-            "photos": sum(len(photos) for photos in self.dataset.classes),
+            "photos": sum(len(photos) for photos in self.lesson.dataset.classes),
+            **(scores or {}),
         }
         return {"training": json.dumps(told)}
 
     def identity(self) -> str:
         """What must be the same for a run to be the same run."""
-        photos = [len(photos) for photos in self.dataset.classes]
-        return json.dumps([self.bare.config.to_dict(), self.settings.seed, photos])
-
-    def resume(self) -> None:
-        """Go on from the state file."""
-        state = torch.load(self.state_file, weights_only=True, map_location="cpu")
-        if state["run"] != self.identity():
-            raise UsageError(f"{self.folder} holds another run; give another folder with -o")
-        self.bare.load_state_dict(state["model"])
-        for name, average in self.average.items():
-            average.copy_(state["average"][name])
-        self.optimiser.load_state_dict(state["optimiser"])
-        for book, saved in zip(self.books, state["books"], strict=True):
-            book.resume(saved)
-        torch.set_rng_state(state["random"])
-        self.step, self.seconds, self.waited = state["step"], state["seconds"], state["waited"]
+        photos = [len(photos) for photos in self.lesson.dataset.classes]
+        kinds = sorted(self.stage.losses)
+        return json.dumps([self.bare.config.to_dict(), self.settings.seed, photos, kinds])
 
 
 def mixed_precision(precision: str) -> str:

@@ -1,0 +1,53 @@
+"""The states a run goes on from: written whole or not at all, the last few kept."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+
+
+class States:
+    """The states of one stage in a run's folder, ``states/NAME-00001200.state``."""
+
+    def __init__(self, folder: Path, stage: str, keep: int) -> None:
+        self.folder, self.stage, self.keep = folder / "states", stage, keep
+
+    def paths(self) -> list[Path]:
+        """Oldest first."""
+        return sorted(self.folder.glob(f"{self.stage}-*.state"))
+
+    def save(self, state: dict[str, Any], step: int) -> None:
+        """Write, then drop the oldest. Raises ``OSError``; what was there is kept then."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path = self.folder / f"{self.stage}-{step:08}.state"
+        unfinished = path.with_suffix(f".{os.getpid()}.unfinished")
+        try:
+            with unfinished.open("wb") as file:
+                torch.save(state, file)
+                file.flush()
+                os.fsync(file.fileno())
+            unfinished.replace(path)
+        except (OSError, RuntimeError) as error:  # PyTorch's writer wraps a full disk
+            reason = str(error).splitlines()[0]
+            raise OSError(
+                f"{path}: the state can't be written ({reason}); the last one is kept"
+            ) from error
+        finally:
+            unfinished.unlink(missing_ok=True)
+        for old in self.paths()[: -self.keep]:
+            old.unlink()
+
+    def latest(self) -> dict[str, Any] | None:
+        """The newest one that can be read, or None where there is none."""
+        for path in reversed(self.paths()):
+            try:
+                return torch.load(path, weights_only=True, map_location="cpu")
+            except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+                reason = str(error).splitlines()[0]
+                print(f"adacode: {path}: damaged ({reason}); an older one is used", file=sys.stderr)
+        return None

@@ -1,0 +1,140 @@
+"""Every loss against a value computed by hand."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from adacode_cli.model.codebook import Quantised
+from adacode_cli.training import losses
+from adacode_cli.training.discriminator import UNetDiscriminator
+from adacode_cli.training.perceptual import load_network
+from adacode_cli.training.squeezenet import SqueezeFeatures
+from adacode_cli.training.stages import LOSSES
+from adacode_cli.training.vgg import VggFeatures
+from tests.conftest import shared, tiny_model
+
+
+def quantised(before: list[float], codes: list[float]) -> Quantised:
+    """One position with two dimensions."""
+    shape = (1, 2, 1, 1)
+    a, b = (torch.tensor(values).view(shape) for values in (before, codes))
+    return Quantised(a, b, b, torch.zeros(1, 1, 1, dtype=torch.long))
+
+
+def pixels(*values: float) -> Tensor:
+    """(1, 1, 1, n)."""
+    return torch.tensor(values, dtype=torch.float32).view(1, 1, 1, -1)
+
+
+def test_pictures_by_hand() -> None:
+    assert losses.reconstruction(pixels(1, 2), pixels(0, 5)).item() == 2  # (1 + 3) / 2
+    assert losses.generator(pixels(3, -1)).item() == -1
+    # ½ (0 + 0.5)/2 for what is real, ½ (0 + 3)/2 for what isn't
+    judged = losses.discriminator(pixels(2, 0.5), pixels(-1, 2))
+    assert judged.item() == pytest.approx(0.5 * 0.25 + 0.5 * 1.5)
+
+
+def test_codes_by_hand() -> None:
+    one, two = quantised([1.0, 0], [0.0, 1]), quantised([0.0, 0], [0.0, 3])
+    assert losses.commitment([one, two]).item() == 5.5  # ((1 + 1) + 9) / 2
+    assert losses.codebook([one, two]).item() == 5.5
+    assert losses.code([one], [two]).item() == 10  # 1 + (0 - 3)²
+    # Gram matrices [[1, 0], [0, 0]] and [[0, 0], [0, 9]]: (1 + 81) / 4
+    assert losses.code_style([one], [two]).item() == 20.5
+
+
+def test_each_code_loss_moves_its_own_side() -> None:
+    before, codes = (torch.randn(1, 2, 3, 3, requires_grad=True) for _ in range(2))
+    q = Quantised(before, codes, codes, torch.zeros(1, 3, 3, dtype=torch.long))
+    losses.codebook([q]).backward()
+    assert before.grad is None
+    assert codes.grad is not None
+    codes.grad = None
+    losses.commitment([q]).backward()
+    assert codes.grad is None
+    assert before.grad is not None
+
+
+def test_features_by_hand() -> None:
+    a, b = torch.tensor([1.0, 2.0]).view(1, 2, 1, 1), torch.tensor([0.0, 5.0]).view(1, 2, 1, 1)
+    assert losses.feature(a, b).item() == 5  # (1 + 9) / 2
+    assert losses.semantic(a, b).item() == 5
+    assert losses.gram(a)[0].tolist() == [[1, 2], [2, 4]]
+    # [[1, 2], [2, 4]] - [[0, 0], [0, 25]]: (1 + 4 + 4 + 441) / 4
+    assert losses.style(a, b).item() == 112.5
+
+
+def test_the_contrast_by_hand() -> None:
+    z = torch.eye(2).view(2, 2, 1, 1)  # two images, as unlike as can be
+    same = -math.log(math.exp(2) / (math.exp(2) + 1))  # s = 1 and 0, over τ = 0.5
+    assert losses.contrast(z, z).item() == pytest.approx(same)
+    assert losses.contrast(z, z.flip(0)).item() == pytest.approx(same + 2)
+
+
+def test_every_loss_of_the_stages_can_be_computed() -> None:
+    model = tiny_model().train()
+    restored = model(torch.rand(2, 3, 8, 8))
+    clean = torch.rand(2, 3, 32, 32)
+    guide = losses.Guide(restored.features.z, restored.quantised, restored.merged)
+    c = losses.Compared(
+        restored,
+        clean,
+        guide,
+        perceptual=lambda a, b: (a - b).square().mean(),  # type: ignore[arg-type]
+        judge=lambda image: -image.mean(),
+        meaning=lambda merged, _: merged.mean(),
+    )
+    terms = losses.terms(LOSSES, c)
+    assert list(terms) == list(LOSSES)
+    assert all(t.ndim == 0 and torch.isfinite(t) for t in terms.values())
+
+
+def test_known_pixels_are_not_trained_on() -> None:
+    restored, clean = tiny_model()(torch.rand(1, 3, 8, 8)), torch.rand(1, 3, 32, 32)
+    hole = torch.zeros(1, 1, 32, 32)
+    hole[..., :8] = 1
+    c = losses.Compared(restored, clean, hole=hole)
+    expected = (restored.image - clean)[..., :8].abs().mean()
+    found = losses.terms(["reconstruction"], c)["reconstruction"]
+    assert found.item() == pytest.approx(expected.item())
+
+
+def test_the_discriminator_judges_every_pixel() -> None:
+    judged = UNetDiscriminator(width=8)(torch.rand(2, 3, 48, 32))
+    assert judged.shape == (2, 1, 48, 32)
+
+
+@pytest.mark.parametrize("kind", ["squeeze", "vgg"])
+def test_a_perceptual_network_comes_from_a_file(
+    kind: str, squeeze_file: Path, vgg_file: Path
+) -> None:
+    path = squeeze_file if kind == "squeeze" else vgg_file
+    network = load_network(str(path))
+    assert isinstance(network, SqueezeFeatures if kind == "squeeze" else VggFeatures)
+    clean = torch.rand(1, 3, 64, 64)
+    near = (clean + 0.02).requires_grad_()
+    assert network.loss(clean, clean).item() == pytest.approx(0, abs=1e-5)
+    network.loss(near, clean).sum().backward()
+    assert near.grad is not None
+    assert near.grad.abs().sum() > 0
+    assert network.meaning(clean).shape[1] == network.channels
+
+
+def test_a_file_of_another_network_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "x.safetensors").write_bytes(b"no such thing")
+    with pytest.raises(ValueError, match="not a readable"):
+        load_network(str(tmp_path / "x.safetensors"))
+
+
+def test_the_perceptual_loss_is_small_for_small_damage() -> None:
+    path = shared("perceptual") / "squeezenet1_1.safetensors"
+    loss = losses.Perceptual(SqueezeFeatures(path))
+    clean = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    near = clean + 0.01
+    assert loss(clean, clean).item() == pytest.approx(0, abs=1e-6)
+    assert 0 < loss(near, clean) < loss(clean.flip(3), clean)
