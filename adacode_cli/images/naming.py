@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from adacode_cli.errors import UsageError
-from adacode_cli.images.read import SUFFIXES
+from adacode_cli.images.formats import SUFFIXES
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from adacode_cli.errors import UsageError
+from adacode_cli.images.formats import format_of
 from adacode_cli.images.naming import Source, find, is_file_name, name_outputs
 from adacode_cli.images.read import read
-from adacode_cli.images.write import format_of, write
+from adacode_cli.images.write import write
 from adacode_cli.restore.picture import restore_picture
 from adacode_cli.restore.restorer import Restorer
 
@@ -109,5 +110,4 @@ def run_job(job: Job, restorer: Restorer, on_tile: Callable[[Job, int, int], Non
     """Read, restore and write one picture."""
     picture = read(job.source)
     restored = restore_picture(restorer, picture, lambda done, of: on_tile(job, done, of))
-    write(restored, job.output)
-    return Done(job, picture.notes)
+    return Done(job, (*picture.notes, *write(restored, job.output)))
