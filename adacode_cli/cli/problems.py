@@ -18,6 +18,7 @@ R = TypeVar("R")
 EXPECTED = (OSError, ValueError, FloatingPointError)
 INTERRUPTED = 130
 debug = False  # set by the program's own --debug
+quiet = False  # set by a command's --quiet: only errors are said
 
 
 def explained(command: Callable[P, R]) -> Callable[P, R]:
@@ -44,9 +45,15 @@ def complain(message: str, cause: BaseException | None = None) -> None:
     """What went wrong: one line on stderr; with --debug, where."""
     if debug and cause is not None:
         traceback.print_exception(cause)
-    say(f"error: {message}")
+    print_line(f"error: {message}")
 
 
 def say(message: str) -> None:
+    """What a person should know, unless they asked for quiet."""
+    if not quiet:
+        print_line(message)
+
+
+def print_line(message: str) -> None:
     """One line on stderr."""
     print(f"adacode: {' '.join(message.split())}", file=sys.stderr, flush=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 from PIL import ExifTags, Image
@@ -111,10 +112,14 @@ def finished_exif(
     return exif
 
 
-def mark_of(image: Image.Image) -> str | None:
+def read_mark(path: Path) -> str | None:
     """The mark that ``finished_exif`` or a GIF's comment left, if this program made the file."""
-    comment = image.info.get("comment", b"")
-    text = comment.decode("ascii", "replace") if isinstance(comment, bytes) else str(comment)
-    if image.format != "GIF":
-        text = str(image.getexif().get(Base.ProcessingSoftware, ""))
+    try:
+        with Image.open(path) as image:
+            comment = image.info.get("comment", b"")
+            text = comment.decode("ascii") if isinstance(comment, bytes) else str(comment)
+            if image.format != "GIF":
+                text = str(image.getexif().get(Base.ProcessingSoftware, ""))
+    except Exception:  # noqa: BLE001 as above; a broken file is nobody's result
+        return None
     return text.removeprefix(MARK).rstrip("\0") if text.startswith(MARK) else None

@@ -37,6 +37,24 @@ def read(path: Path, max_pixels: int = MAX_PIXELS) -> Picture:
     return replace(first, source=path, notes=(*first.notes, "only its first frame is read"))
 
 
+def read_size(path: Path) -> tuple[int, int]:
+    """Width and height, upright, from the header alone. Raises ``PictureError``."""
+    name = str(path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            with open_image(load(path), name) as image:
+                sideways = safe_orientation(image) > 4 and image.format not in {"TIFF", "HEIF"}
+                return (image.height, image.width) if sideways else image.size
+        except UnidentifiedImageError:
+            found = decode(load(path), name)
+            return found.size
+        except PictureError:
+            raise
+        except Exception as error:
+            raise PictureError(f"{name}: broken picture ({error})") from error
+
+
 def load(path: Path) -> bytes:
     """The bytes of a file. Raises ``PictureError``."""
     try:
