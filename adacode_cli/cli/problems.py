@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import sys
 import traceback
 from collections.abc import Callable
@@ -35,10 +36,16 @@ def explained(command: Callable[P, R]) -> Callable[P, R]:
             complain(f"{error.name} is not installed; pip install 'adacode[train]' brings it")
             raise typer.Exit(1) from error
         except EXPECTED as error:
-            complain(str(error), error)
+            if not (isinstance(error, UsageError) and is_follower()):
+                complain(str(error), error)
             raise typer.Exit(2 if isinstance(error, UsageError) else 1) from error
 
     return guarded
+
+
+def is_follower() -> bool:
+    """Whether another process of a launcher's has the same words, and speaks about them."""
+    return int(os.environ.get("RANK", "0")) > 0
 
 
 def complain(message: str, cause: BaseException | None = None) -> None:

@@ -20,9 +20,12 @@ class Team:
     def __init__(self, device: str = "auto") -> None:
         self.state: Any = None
         if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+            import torch
             from accelerate import PartialState
 
-            self.state = PartialState(cpu=device == "cpu", timeout=LONGEST)
+            # Without a GPU, accelerate makes a team only of those who ask for the CPU.
+            on_cpu = device == "cpu" or not torch.accelerator.is_available()
+            self.state = PartialState(cpu=on_cpu, timeout=LONGEST)
 
     @property
     def number(self) -> int:
@@ -41,7 +44,10 @@ class Team:
 
     def device(self, asked: str) -> str:
         """The device of this process: its own GPU, unless another one was asked for."""
-        return str(self.state.device) if self.state and asked in {"auto", "cuda"} else asked
+        if self.state is None or asked not in {"auto", "cuda"}:
+            return asked
+        mine = self.state.device
+        return str(mine) if mine.type == "cuda" else str(mine.type)
 
     def agree(self, decide: Callable[[], T]) -> T:
         """What the first process decides, for all of them; an error of its, too."""
@@ -57,7 +63,8 @@ class Team:
                 decided[1] = error
         broadcast_object_list(decided, from_process=0)
         if decided[1] is not None:
-            raise decided[1]
+            self.part_ways()
+            raise decided[1] if self.leads else SystemExit(0)
         return decided[0]
 
     def part(self, jobs: list[T]) -> list[T]:
