@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from PIL import ExifTags, Image
+import tifffile
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from adacode_cli.images.picture import Metadata, Samples
 
@@ -16,6 +18,7 @@ Base = ExifTags.Base
 LAYOUT = frozenset({254, 255, 273, 317, 320, 338, 339, 340, 341, 347, 700, *range(256, 267)}) | (
     frozenset({277, 278, 279, 284, 33723, 34377, 34675, *range(322, 326), *range(512, 522)})
 )
+LAYOUT_IN_WORDS = ('{"shape"', "ImageJ=")
 TOO_LARGE = 65000  # bytes; what a JPEG's segment can hold
 XMP_ORIENTATION = re.compile(rb"tiff:Orientation(=\"|=\'|>)[2-8]")
 MARK = "adacode "
@@ -56,11 +59,20 @@ def read_metadata(image: Image.Image) -> tuple[Metadata, tuple[str, ...]]:
         dpi=positive(image.info.get("dpi")),
     )
     try:
-        exif = upright_exif(image)
+        exif = upright_exif(image.getexif(), tiff=image.format == "TIFF")
         dpi = metadata.dpi or exif_dpi(image.getexif())
     except Exception:  # noqa: BLE001 decoders meet damage with whatever they like
         return metadata, ("its damaged EXIF is dropped",)
     return replace(metadata, exif=exif, dpi=dpi), ()
+
+
+def tiff_metadata(data: bytes) -> tuple[Metadata, int]:
+    """What a TIFF that Pillow can't open says, and its orientation."""
+    exif = Image.Exif()
+    exif.load(data)
+    orientation = exif.get(Base.Orientation, 1)
+    profile, dpi = exif.get(Base.InterColorProfile), exif_dpi(exif)
+    return Metadata(profile, upright_exif(exif, tiff=True), dpi=dpi), orientation
 
 
 def positive(dpi: object) -> tuple[float, float] | None:
@@ -79,14 +91,18 @@ def exif_dpi(exif: Image.Exif) -> tuple[float, float] | None:
     return (found[0] * 2.54, found[1] * 2.54) if found and centimetres else found
 
 
-def upright_exif(image: Image.Image) -> bytes | None:
-    """EXIF without orientation and without the embedded preview, which is out of date."""
-    exif = image.getexif()
+def upright_exif(exif: Image.Exif, *, tiff: bool) -> bytes | None:
+    """EXIF without orientation and without the embedded preview, which is out of date.
+
+    tiff: whether it is a TIFF's own directory, with the layout of the pixels among it.
+    """
     exif.pop(Base.Orientation, None)
     exif.get_ifd(ExifTags.IFD.IFD1).clear()
-    if image.format == "TIFF":
+    if tiff:
         for tag in LAYOUT & set(exif):
             del exif[tag]
+        if str(exif.get(Base.ImageDescription, "")).startswith(LAYOUT_IN_WORDS):
+            del exif[Base.ImageDescription]
     return exif.tobytes() if len(exif) else None
 
 
@@ -120,6 +136,18 @@ def read_mark(path: Path) -> str | None:
             text = comment.decode("ascii") if isinstance(comment, bytes) else str(comment)
             if image.format != "GIF":
                 text = str(image.getexif().get(Base.ProcessingSoftware, ""))
+    except UnidentifiedImageError:
+        text = mark_in_tiff(path)
     except Exception:  # noqa: BLE001 as above; a broken file is nobody's result
         return None
     return text.removeprefix(MARK).rstrip("\0") if text.startswith(MARK) else None
+
+
+def mark_in_tiff(path: Path) -> str:
+    """The same of a TIFF that Pillow doesn't know: deep gray with alpha. Empty without one."""
+    try:
+        with tifffile.TiffFile(path) as file:
+            page: Any = file.pages[0]
+            return str(page.tags[int(Base.ProcessingSoftware)].value)
+    except (tifffile.TiffFileError, KeyError, OSError, ValueError, IndexError):
+        return ""

@@ -13,7 +13,12 @@ from PIL import Image, UnidentifiedImageError
 
 from adacode_cli.images.colour import to_srgb
 from adacode_cli.images.formats import add_plugin, sniff
-from adacode_cli.images.metadata import orientation_of, read_metadata, turn_upright
+from adacode_cli.images.metadata import (
+    orientation_of,
+    read_metadata,
+    tiff_metadata,
+    turn_upright,
+)
 from adacode_cli.images.picture import Animation, Metadata, Picture, PictureError, Samples
 from adacode_cli.images.read_deep import is_deep, is_monochrome, read_deep, read_tiff, to_uint16
 
@@ -219,6 +224,7 @@ def decode_tiff(data: bytes, name: str, error: Exception) -> Picture:
     if data[:4] not in {b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"}:
         raise PictureError(f"{name}: not a picture in a format that can be read") from error
     try:
-        return Picture(to_uint16(read_tiff(data)))
+        metadata, orientation = tiff_metadata(data)
+        return Picture(turn_upright(to_uint16(read_tiff(data)), orientation), metadata)
     except Exception as other:
         raise PictureError(f"{name}: a TIFF that can't be read ({other})") from other

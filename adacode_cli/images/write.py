@@ -158,6 +158,9 @@ def to_image(picture: Picture, form: Format, notes: list[str]) -> Image.Image:
     if picture.transparent and not form.alpha:
         samples = on_white(samples)
         notes.append("white shows where it was transparent")
+    if picture.transparent and form.name == "GIF":
+        samples = all_or_nothing(samples)
+        notes.append("in a GIF, a pixel is transparent or opaque")
     image = Image.fromarray(samples[..., 0] if samples.shape[2] == 1 else samples)
     profile = picture.metadata.icc_profile
     if profile and not form.profile and not is_srgb(profile):
@@ -178,6 +181,14 @@ def through_profile(image: Image.Image, profile: bytes) -> Image.Image:
 def reduce_depth(samples: Samples) -> Samples:
     """16 bits to the nearest of 8."""
     return ((samples.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8)
+
+
+def all_or_nothing(samples: Samples) -> Samples:
+    """8 bits whose alpha is 0, without a colour, or 255."""
+    shown = samples[..., -1:] >= 128
+    opaque = np.where(shown, samples, 0)
+    opaque[..., -1:] = np.where(shown, 255, 0)
+    return opaque
 
 
 def on_white(samples: Samples) -> Samples:
