@@ -10,6 +10,7 @@ import re
 import signal
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -194,7 +195,7 @@ def test_awkward_names(tmp_path: Path, adacode: Command) -> None:
     for path in written:
         with Image.open(tmp_path / os.fsdecode(path)) as out:
             assert out.size == (32, 32)
-    results = set(os.listdir(tmp_path / "out"))
+    results = {path.name for path in (tmp_path / "out").iterdir()}
     assert "new\nline_x4.png" in results
     assert "_con.photo_x4.png" in results
     assert "-dash_x4.png" in results
@@ -253,7 +254,9 @@ def test_codecs_work_while_the_model_does(tmp_path: Path, adacode: Command) -> N
     (tmp_path / "in").mkdir()
     for number in range(5):
         make_photo(300, 260, number).save(tmp_path / "in" / f"{number}.png")
-    pictures, summary = rows(adacode("sr", "in", "-o", "out", *TINY, "--json").stdout)
+    pictures, summary = rows(
+        adacode("sr", "in", "-o", "out", *TINY, "--json", "--format", "bmp").stdout
+    )
     assert summary["done"] == 5
     spans = {
         name: sorted(tuple(p["timeline"][name]) for p in pictures)
@@ -283,7 +286,7 @@ def test_two_devices_share_a_folder(tmp_path: Path, adacode: Command) -> None:
     assert done.stderr.count("on cpu") == 2
     assert tree(tmp_path / "out") == [f"{n}_x4.png" for n in range(6)]
     spans = sorted(p["timeline"]["compute"] for p in pictures if p["status"] == "done")
-    assert any(later[0] < earlier[1] for earlier, later in zip(spans, spans[1:], strict=False))
+    assert any(later[0] < earlier[1] for earlier, later in pairwise(spans))
 
 
 @pytest.mark.parametrize(
@@ -398,7 +401,7 @@ def test_a_run_that_is_killed_twice_is_completed(tmp_path: Path, adacode: Comman
     bad = fill_mixed_folder(tmp_path / "in", 200, 10)
     words = ("sr", "in", "-o", "out", *TINY, "--json")
     command = [sys.executable, "-m", "adacode_cli", *words]
-    chance = random.Random(0)
+    chance = random.Random(0)  # noqa: S311
     for _ in range(2):
         with subprocess.Popen(
             command,

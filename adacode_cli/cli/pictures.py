@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, field, fields, replace
 from pathlib import Path
@@ -218,8 +219,11 @@ def check(given: PictureOptions) -> None:
     stream = Path("-")
     if stream in given.inputs and len(given.inputs) > 1:
         raise UsageError("- stands for the only input")
-    if given.json and stream in (given.out, *given.inputs) and given.out in (None, stream):
-        raise UsageError("--json and a picture can't share standard output; use -o FILE")
+    if given.out == stream or (given.out is None and stream in given.inputs):
+        if given.json:
+            raise UsageError("--json and a picture can't share standard output; use -o FILE")
+        if sys.stdout.isatty():
+            raise UsageError("a picture is no text for a terminal; use -o FILE, or a pipe")
 
 
 def settle(given: PictureOptions, operation: Operation) -> tuple[Plan, Wishes, str]:

@@ -15,7 +15,7 @@ from adacode_cli.images.picture import Metadata, Samples
 
 PNG_COLOUR = {1: 0, 2: 4, 3: 2, 4: 6}  # channels → PNG's colour type
 UP = 2  # PNG's filter: the difference to the row above
-LEVEL = 5  # of compression
+LEVEL = 4  # of compression
 XMP_KEYWORD = b"XML:com.adobe.xmp"
 
 
