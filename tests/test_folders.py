@@ -468,3 +468,33 @@ def test_the_readmes_loop_and_pipeline(tmp_path: Path) -> None:
     assert len(folders) >= 2
     for folder in folders:
         assert {p.name for p in folder.iterdir()} == expected
+
+
+def test_ctrl_c_ends_every_device(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    for number in range(30):
+        make_photo(300, 260, number).save(tmp_path / "in" / f"{number:02}.png")
+    words = ("sr", "in", "-o", "out", *TINY, "--devices", "cpu,cpu", "--report", "r.json")
+    # A shell's background job ignores Ctrl-C, and its children would, too.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    with subprocess.Popen(
+        [sys.executable, "-m", "adacode_cli", *words],
+        cwd=tmp_path,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as run:
+        assert run.stdout is not None
+        assert run.stderr is not None
+        first = run.stdout.readline().strip()
+        run.send_signal(signal.SIGINT)
+        assert "interrupted" in run.stderr.read()
+    assert run.returncode == 130
+    written = tree(tmp_path / "out")
+    assert Path(first).name in written
+    assert len(written) < 30
+    assert not [name for name in written if "unfinished" in name]
+    summary = json.loads((tmp_path / "r.json").read_text())["summary"]
+    assert summary["done"] == len(written)
+    assert summary["not_started"] == 30 - len(written)

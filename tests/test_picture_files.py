@@ -22,6 +22,8 @@ from adacode_cli.images.formats import format_named
 from adacode_cli.images.picture import Animation, Picture, PictureError, to_samples
 from adacode_cli.images.read import decode, read
 from adacode_cli.images.write import Encoding, remove_unfinished, write
+from adacode_cli.restore.picture import restore_picture
+from adacode_cli.restore.restorer import Restorer
 from tests.conftest import make_photo
 
 Base = ExifTags.Base
@@ -353,3 +355,21 @@ def test_what_a_killed_process_left_is_cleared_away(tmp_path: Path) -> None:
     assert len(list(tmp_path.iterdir())) == 1
     remove_unfinished(tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_cut_out_has_no_fringe() -> None:
+    # A light disc; what the file hides under full transparency is black.
+    y, x = np.mgrid[:48, :48]
+    inside = (x - 23.5) ** 2 + (y - 23.5) ** 2 < 18**2
+    samples = np.zeros((48, 48, 4), np.uint8)
+    samples[inside] = (230, 200, 180, 255)
+    restorer = Restorer.load("lite-x4", "cpu", "fp32")
+    restored = restore_picture(restorer, Picture(samples))
+    rgb, alpha = restored.rgb, restored.alpha
+    assert alpha is not None
+    edge = (alpha > 0.05) & (alpha < 0.95)
+    assert edge.sum() > 100
+    darkest = np.array([230, 200, 180])[:, None] / 255 - rgb[:, edge]
+    assert darkest.max() < 0.1
+    assert alpha[80:110, 80:110].min() > 0.97
+    assert alpha[:16, :16].max() < 0.03

@@ -13,6 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from queue import SimpleQueue
 
 from adacode_cli.images.alpha import fill_transparent
 from adacode_cli.images.colour import lock_colour
@@ -108,19 +109,20 @@ class FolderRun:
 
     def work_side_by_side(self) -> None:
         """A thread for each device; each takes the next picture when it is ready."""
-        threads = [
-            threading.Thread(target=self.guarded, args=(self.work, worker), daemon=True)
-            for worker in self.workers
-        ]
+        ended: SimpleQueue[None] = SimpleQueue()
+
+        def work(worker: Worker) -> None:
+            self.guarded(self.work, worker)
+            ended.put(None)
+
+        threads = [threading.Thread(target=work, args=(worker,)) for worker in self.workers]
+        for thread in threads:
+            thread.start()
         try:
-            for thread in threads:
-                thread.start()
-            while any(thread.is_alive() for thread in threads):
-                threads[0].join(0.1)
-                time.sleep(0 if threads[0].is_alive() else 0.05)
+            for _ in threads:
+                ended.get()  # not join: Ctrl-C in it would make a thread look ended
         finally:
-            if any(thread.is_alive() for thread in threads):
-                self.stop.set()
+            self.stop.set()
             for thread in threads:
                 thread.join()
 
