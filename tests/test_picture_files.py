@@ -87,6 +87,19 @@ def test_deep_tiffs_of_others(compression: str | None, orientation: int, tmp_pat
     assert picture.depth == 16
 
 
+def test_alpha_that_is_multiplied_in_is_divided_out(tmp_path: Path) -> None:
+    plain = deep_samples(4)
+    plain[..., 3] = np.maximum(plain[..., 3], 20000)
+    share = plain[..., 3:] / 65535
+    stored = np.concatenate([np.rint(plain[..., :3] * share).astype(np.uint16), plain[..., 3:]], 2)
+    for kind in ("assocalpha", "unspecified"):
+        path = tmp_path / f"{kind}.tif"
+        tifffile.imwrite(path, stored, photometric="rgb", extrasamples=[kind])
+    found = read(tmp_path / "assocalpha.tif").samples
+    assert np.abs(found.astype(int) - plain).max() <= 2
+    assert np.array_equal(read(tmp_path / "unspecified.tif").samples, stored[..., :3])
+
+
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_every_orientation(orientation: int, tmp_path: Path) -> None:
     photo = make_photo(12, 7)

@@ -94,7 +94,21 @@ def read_tiff(data: bytes) -> NDArray[Any]:
             return from_opencv(without_orientation(data, page), gray=channels < 3)
         if channels > 1 and page.planarconfig == tifffile.PLANARCONFIG.SEPARATE:
             pixels = np.moveaxis(pixels, 0, -1)
-    return pixels.reshape(page.imagelength, page.imagewidth, channels)
+    pixels = pixels.reshape(page.imagelength, page.imagewidth, channels)
+    return with_plain_alpha(pixels, int(page.extrasamples[0])) if page.extrasamples else pixels
+
+
+def with_plain_alpha(pixels: NDArray[Any], kind: int) -> NDArray[Any]:
+    """(H, W, C) whose last channel is of a TIFF's ``kind``: nothing, multiplied in, or alpha."""
+    if kind == tifffile.EXTRASAMPLE.UNSPECIFIED:
+        return pixels[..., :-1]
+    if kind == tifffile.EXTRASAMPLE.ASSOCALPHA:
+        full = np.float64(np.iinfo(pixels.dtype).max if pixels.dtype.kind == "u" else 1)
+        share = np.maximum(pixels[..., -1:] / full, 1e-9)
+        colour = np.clip(pixels[..., :-1] / share, 0, full)
+        colour = np.rint(colour) if pixels.dtype.kind == "u" else colour
+        return np.concatenate([colour.astype(pixels.dtype), pixels[..., -1:]], axis=2)
+    return pixels
 
 
 def without_orientation(data: bytes, page: Any) -> bytes:
