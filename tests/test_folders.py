@@ -206,3 +206,13 @@ def test_a_run_that_is_killed_twice_is_completed(tmp_path: Path, adacode: Comman
     results = tree(tmp_path / "out")
     assert len(results) == 190
     assert all(name.endswith("_x4.png") for name in results)
+
+
+@pytest.mark.parametrize("suffix", ["heic", "jxl"])
+def test_formats_of_plugins_know_how_they_were_made(
+    suffix: str, tmp_path: Path, adacode: Command
+) -> None:
+    make_photo(12, 8).save(tmp_path / "a.png")
+    words = ("sr", "a.png", *TINY, "--skip-existing", "--format", suffix)
+    assert adacode(*words).stdout == f"a_x4.{suffix}\n"
+    assert "1 done before" in adacode(*words).stderr

@@ -19,6 +19,7 @@ from PIL import ExifTags, Image, ImageCms
 from adacode_cli.errors import UsageError
 from adacode_cli.images.colour import lock_colour
 from adacode_cli.images.formats import format_named
+from adacode_cli.images.metadata import read_mark
 from adacode_cli.images.picture import Animation, Picture, PictureError, to_samples
 from adacode_cli.images.read import decode, read
 from adacode_cli.images.write import Encoding, remove_unfinished, write
@@ -354,6 +355,14 @@ def test_the_largest_value_is_white_at_every_depth() -> None:
     assert to_samples([white], 8).max() == 255
     assert to_samples([2 * white], 16).max() == 65535
     assert to_samples([-white], 16).max() == 0
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_a_deep_tiff_knows_how_it_was_made(channels: int, tmp_path: Path) -> None:
+    write(Picture(deep_samples(channels)), tmp_path / "a.tif", Encoding(mark="by me"))
+    assert read_mark(tmp_path / "a.tif") == "by me"
+    write(Picture(deep_samples(channels)), tmp_path / "a.tif")
+    assert read_mark(tmp_path / "a.tif") is None
 
 
 def test_what_a_killed_process_left_is_cleared_away(tmp_path: Path) -> None:

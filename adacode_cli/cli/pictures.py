@@ -181,8 +181,11 @@ def restore_pictures(given: PictureOptions, operation: Operation) -> None:
     problems.quiet = given.quiet
     check(given)
     team = Team(given.device)
+    if given.devices and team.size > 1:
+        raise UsageError("--devices is for one process; a launcher's processes have one each")
     plan, wishes, weights = team.agree(lambda: settle(given, operation))
     if given.dry_run:
+        team.part_ways()
         if team.leads:
             tell_plan(given, operation, plan)
         return

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import socket
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -78,7 +79,7 @@ def write(
         with unfinished(path) as (file, finish):
             notes = encode(picture, file, form, encoding or Encoding())
             finish()
-    except (OSError, ValueError, SystemError, RuntimeError) as error:
+    except (OSError, ValueError, SystemError, RuntimeError, struct.error) as error:
         reason = getattr(error, "strerror", None) or error
         raise PictureError(f"{path}: can't be written ({reason})") from error
     return notes

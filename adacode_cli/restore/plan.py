@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from adacode_cli.errors import UsageError
-from adacode_cli.images.formats import format_of
+from adacode_cli.images.formats import add_plugin, format_of
 from adacode_cli.images.naming import (
     STREAM,
     Choice,
@@ -121,6 +121,7 @@ def why_not_done(output: Path, encoding: Encoding) -> str | None:
     marked = form.exif or form.name == "GIF"
     if encoding.mark is None or encoding.strip_metadata or not marked:
         return None
+    add_plugin(form, str(output))
     mark = read_mark(output)
     if mark is None:
         return f"{output}: exists, and nothing in it says that it was made by this command"
