@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
+from adacode_cli.model import checkpoint
 from adacode_cli.model.adacode import AdaCode
 from adacode_cli.model.config import AdaCodeConfig, CodebookConfig, Task
 
@@ -127,3 +130,30 @@ def save_convolutions(shapes: dict[str, tuple[int, int, int]], path: Path) -> Pa
         state[f"{name}.weight"], state[f"{name}.bias"] = weight.half(), torch.zeros(out).half()
     save_file(state, path)
     return path
+
+
+def environment(**others: str) -> dict[str, str]:
+    """For commands that aren't started by the fixture."""
+    root = Path(__file__).parents[1]
+    binaries = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return {**os.environ, "PYTHONPATH": str(root), "PATH": binaries, **others}
+
+
+def rows(text: str) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """--json's objects, and the summary."""
+    *pictures, last = map(json.loads, text.splitlines())
+    return pictures, last["summary"]
+
+
+def tree(folder: Path) -> list[str]:
+    """Every file below, by its relative path."""
+    return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
+
+
+@pytest.fixture
+def tiny_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """tiny.safetensors in the folder where the command runs, and nobody's own settings."""
+    monkeypatch.setenv("ADACODE_CONFIG", str(tmp_path / "config.toml"))
+    model = tiny_model("sr", 4)
+    checkpoint.save(tmp_path / "tiny.safetensors", model.config, model.state_dict())
+    return tmp_path / "tiny.safetensors"

@@ -1,0 +1,218 @@
+"""Folders: plan, names, what was done before, kills; the real command and a tiny model."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from adacode_cli.model import checkpoint
+from tests.conftest import Command, environment, make_photo, rows, tiny_model, tree
+
+TINY = ("--weights", "tiny.safetensors")
+pytestmark = pytest.mark.usefixtures("tiny_weights")
+
+
+def test_a_tree_is_kept_and_patterns_choose(tmp_path: Path, adacode: Command) -> None:
+    for name in ("a.png", "a.jpg", "deep/er/b.webp", "deep/old_c.png", "deep/d.gif", ".x/e.png"):
+        (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
+        make_photo(12, 8).save(tmp_path / "in" / name)
+    words = ("sr", "in", "-o", "in/out", "-r", "--exclude", "old_*", "--exclude", "*.gif", *TINY)
+    planned = adacode(*words, "--dry-run")
+    assert "in/deep/er/b.webp 12×8 → in/out/deep/er/b_x4.png 48×32" in planned.stdout
+    assert re.search(r"3 pictures .*: about .* on cpu", planned.stderr)
+    assert not (tmp_path / "in" / "out").exists()
+    adacode(*words)
+    found = tree(tmp_path / "in" / "out")
+    assert found == ["a_jpg_x4.png", "a_png_x4.png", "deep/er/b_x4.png"]
+    again = adacode(*words)
+    assert again.stdout == ""
+    assert "3 done before" in again.stderr
+    assert tree(tmp_path / "in" / "out") == found
+    chosen = adacode("sr", "in/*.jpg", "in/**/d.*", "-o", "two", "--dry-run", "-q", *TINY)
+    assert [line.split(" →")[0] for line in chosen.stdout.splitlines()] == [
+        "in/a.jpg 12×8",
+        "in/deep/d.gif 12×8",
+    ]
+
+
+def test_what_was_done_with_other_settings_is_not_passed_off(
+    tmp_path: Path, adacode: Command
+) -> None:
+    (tmp_path / "in").mkdir()
+    for suffix in ("png", "gif", "jpg"):
+        make_photo(12, 8).save(tmp_path / "in" / f"{suffix}.{suffix}")
+    words = ("sr", "in", "-o", "out", "--format", "same", *TINY)
+    assert len(adacode(*words).stdout.splitlines()) == 3
+    assert "3 done before" in adacode(*words).stderr
+    before = {name: (tmp_path / "out" / name).read_bytes() for name in tree(tmp_path / "out")}
+    other = adacode(*words, "--quality", "50", check=1)
+    assert other.stderr.count("made with other settings") == 3
+    (tmp_path / "other.safetensors").write_bytes((tmp_path / "tiny.safetensors").read_bytes())
+    renamed = adacode(*words[:-1], "other.safetensors")
+    assert "3 done before" in renamed.stderr  # the same weights by another name
+    model = tiny_model("sr", 4, books=2)
+    checkpoint.save(tmp_path / "other.safetensors", model.config, model.state_dict())
+    changed = adacode(*words[:-1], "other.safetensors", check=1)
+    assert changed.stderr.count("other settings or weights") == 3
+    make_photo(4, 4).save(tmp_path / "out" / "png_x4.png")  # somebody's own
+    assert "nothing in it says" in adacode(*words, check=1).stderr
+    assert {n: (tmp_path / "out" / n).read_bytes() for n in before if "png" not in n} == {
+        n: content for n, content in before.items() if "png" not in n
+    }
+    done = adacode(*words, "--quality", "50", "--force")
+    assert len(done.stdout.splitlines()) == 3
+    assert (tmp_path / "out" / "jpg_x4.jpg").stat().st_size < len(before["jpg_x4.jpg"])
+
+
+AWKWARD = [
+    "with space.png",
+    "new\nline.png",
+    "emoji 🦅.png",
+    "-dash.png",
+    "con.photo.png",
+    "é" * 125 + "a.png",
+    "quote'\"$HOME`x`.png",
+]
+
+
+def test_awkward_names(tmp_path: Path, adacode: Command) -> None:
+    for name in AWKWARD:
+        make_photo(8, 8).save(tmp_path / name)
+    latin = os.fsdecode(b"caf\xe9.png")  # no text in UTF-8
+    make_photo(8, 8).save(tmp_path / latin)
+    names = [*AWKWARD, latin]
+    assert max(len(os.fsencode(name)) for name in names) == 255
+    words = [sys.executable, "-m", "adacode_cli", "sr", "-o", "out", "-0", *TINY, "--", *names]
+    done = subprocess.run(words, capture_output=True, check=True, cwd=tmp_path, env=environment())
+    written = done.stdout.rstrip(b"\0").split(b"\0")
+    assert len(written) == len(names)
+    for path in written:
+        with Image.open(tmp_path / os.fsdecode(path)) as out:
+            assert out.size == (32, 32)
+    results = {path.name for path in (tmp_path / "out").iterdir()}
+    assert "new\nline_x4.png" in results
+    assert "_con.photo_x4.png" in results
+    assert "-dash_x4.png" in results
+    again = adacode("sr", "-o", "out", *TINY, "--skip-existing", "--", *names)
+    assert again.stdout == ""
+
+
+def test_input_folder_as_output_folder(tmp_path: Path, adacode: Command) -> None:
+    (tmp_path / "in").mkdir()
+    make_photo(12, 8).save(tmp_path / "in" / "a.png")
+    original = (tmp_path / "in" / "a.png").read_bytes()
+    for _ in range(2):
+        adacode("sr", "in", "-o", "in", *TINY)
+    assert tree(tmp_path / "in") == ["a.png", "a_x4.png"]
+    assert (tmp_path / "in" / "a.png").read_bytes() == original
+
+
+def test_places_that_cannot_be_used_are_told_before_anything(
+    tmp_path: Path, adacode: Command
+) -> None:
+    make_photo(12, 8).save(tmp_path / "a.png")
+    (tmp_path / "file").write_text("no folder")
+    done = adacode("sr", "a.png", "-o", "file/out", *TINY, check=1)
+    assert "nothing can be written into" in done.stderr
+    assert " on cpu" not in done.stderr  # no model was loaded
+    for words, says in (
+        (("--device", "cpu", "--devices", "cpu,cpu"), "exclude each other"),
+        (("--format", "docx"), "docx"),
+        (("--format", "jpg", "--lossless"), "no lossless form"),
+        (("--max-pixels", "many"), "number of pixels"),
+        (("--report", "r.txt"), ".json or .csv"),
+        (("-o", "-", "--json"), "standard output"),
+    ):
+        done = adacode("sr", "a.png", *TINY, *words, check=2)
+        assert says in done.stderr
+        assert len(done.stderr.splitlines()) == 1
+    assert "--max-pixels" in adacode("sr", "a.png", *TINY, "--max-pixels", "50", check=1).stderr
+
+
+def test_a_moving_picture_moves_on(tmp_path: Path, adacode: Command) -> None:
+    frames = [make_photo(12, 8, seed) for seed in range(3)]
+    more: dict[str, Any] = {"save_all": True, "append_images": frames[1:]}
+    frames[0].save(tmp_path / "a.gif", duration=[100, 50, 70], loop=0, **more)
+    adacode("sr", "a.gif", *TINY)
+    adacode("sr", "a.gif", *TINY, "--format", "same")
+    for name in ("a_x4.png", "a_x4.gif"):
+        with Image.open(tmp_path / name) as out:
+            times = []
+            for number in range(getattr(out, "n_frames", 1)):
+                out.seek(number)
+                times.append(out.info["duration"])
+            assert (out.size, times, out.info["loop"]) == ((48, 32), [100, 50, 70], 0)
+
+
+def fill_mixed_folder(folder: Path, count: int, broken: int) -> set[str]:
+    """``count`` pictures of all kinds, of which ``broken`` are damaged; those by name."""
+    folder.mkdir()
+    suffixes = ("png", "jpg", "webp", "tif", "bmp", "gif", "avif")
+    bad = set()
+    for number in range(count):
+        photo, suffix = make_photo(16, 12, number), suffixes[number % len(suffixes)]
+        if number % 5 == 0 and suffix in {"png", "webp", "tif"}:
+            photo.putalpha(128)
+        path = folder / f"{number:03}.{suffix}"
+        photo.save(path)
+        if number % (count // broken) == 0:
+            content = path.read_bytes()
+            path.write_bytes(content[: len(content) // 3] if number % 3 else b"no picture")
+            bad.add(path.name)
+    return bad
+
+
+def test_a_run_that_is_killed_twice_is_completed(tmp_path: Path, adacode: Command) -> None:
+    bad = fill_mixed_folder(tmp_path / "in", 200, 10)
+    words = ("sr", "in", "-o", "out", *TINY, "--json")
+    command = [sys.executable, "-m", "adacode_cli", *words]
+    chance = random.Random(0)  # noqa: S311
+    for _ in range(2):
+        with subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            cwd=tmp_path,
+            env=environment(),
+        ) as run:
+            assert run.stdout is not None
+            done = 0
+            for line in run.stdout:
+                done += json.loads(line).get("status") == "done"
+                if done == chance.randint(10, 30) or done == 30:
+                    run.send_signal(signal.SIGKILL)
+                    break
+        for name in tree(tmp_path / "out"):
+            if not name.endswith(".unfinished"):
+                with Image.open(tmp_path / "out" / name) as out:
+                    out.load()  # whole, or it isn't there
+    last = adacode(*words, check=1)
+    pictures, summary = rows(last.stdout)
+    assert {Path(p["input"]).name for p in pictures if p["status"] == "failed"} == bad
+    assert len(bad) == 10
+    assert summary["failed"] == 10
+    assert summary["done"] + summary["skipped"] == 190
+    assert summary["skipped"] >= 20
+    results = tree(tmp_path / "out")
+    assert len(results) == 190
+    assert all(name.endswith("_x4.png") for name in results)
+
+
+@pytest.mark.parametrize("suffix", ["heic", "jxl"])
+def test_formats_of_plugins_know_how_they_were_made(
+    suffix: str, tmp_path: Path, adacode: Command
+) -> None:
+    make_photo(12, 8).save(tmp_path / "a.png")
+    words = ("sr", "a.png", *TINY, "--skip-existing", "--format", suffix)
+    assert adacode(*words).stdout == f"a_x4.{suffix}\n"
+    assert "1 done before" in adacode(*words).stderr

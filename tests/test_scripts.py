@@ -1,0 +1,174 @@
+"""Scripts: JSON, pipes, exit codes, settings, completion, and the README's own."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from tests.conftest import Command, environment, make_photo, rows, tree
+
+ROOT = Path(__file__).parents[1]
+TINY = ("--weights", "tiny.safetensors")
+pytestmark = pytest.mark.usefixtures("tiny_weights")
+
+
+def test_every_picture_is_an_object_of_json(tmp_path: Path, adacode: Command) -> None:
+    (tmp_path / "in").mkdir()
+    make_photo(12, 8).save(tmp_path / "in" / "a.png")
+    make_photo(12, 8).convert("CMYK").save(tmp_path / "in" / "b.jpg")
+    (tmp_path / "in" / "c.png").write_bytes(b"nothing")
+    make_photo(12, 8).save(tmp_path / "in" / "d.png")
+    words = ("sr", "in", "-o", "out", *TINY, "--json", "--report", "r.json")
+    done = adacode(*words, "--quiet", check=1)
+    pictures, summary = rows(done.stdout)
+    by_name = {Path(p["input"]).name: p for p in pictures}
+    assert set(by_name) == {"a.png", "b.jpg", "c.png", "d.png"}
+    assert by_name["a.png"]["input_size"] == [12, 8]
+    assert by_name["a.png"]["output_size"] == [48, 32]
+    assert by_name["a.png"]["device"] == "cpu"
+    assert by_name["a.png"]["seconds"] > 0
+    assert len(by_name["a.png"]["weights_sha256"]) == 64
+    assert "CMYK" in by_name["b.jpg"]["warnings"][0]
+    assert by_name["c.png"]["status"] == "failed"
+    assert "c.png" in by_name["c.png"]["error"]
+    assert (summary["done"], summary["failed"], summary["total"]) == (3, 1, 4)
+    assert [line for line in done.stderr.splitlines() if "error" not in line] == []
+    written = json.loads((tmp_path / "r.json").read_text())
+    assert written["summary"]["failed"] == 1
+    assert len(written["pictures"]) == 4
+    adacode("sr", "in", "-o", "out", *TINY, "--report", "r.csv", check=1)
+    with (tmp_path / "r.csv").open(newline="") as file:
+        table = {Path(row["input"]).name: row for row in csv.DictReader(file)}
+    assert [table[n]["status"] for n in ("a.png", "c.png")] == ["skipped", "failed"]
+
+
+def test_the_first_failure_can_end_it(tmp_path: Path, adacode: Command) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "0.png").write_bytes(b"nothing")
+    for number in range(1, 40):
+        make_photo(12, 8).save(tmp_path / "in" / f"{number:02}.png")
+    done = adacode("sr", "in", "-o", "out", *TINY, "--fail-fast", "--json", check=1)
+    _, summary = rows(done.stdout)
+    assert summary["failed"] == 1
+    assert summary["not_started"] > 30
+
+
+@pytest.mark.parametrize("word", ["png", "webp"])
+def test_standard_input_to_standard_output(word: str, tmp_path: Path) -> None:
+    photo = make_photo(12, 8)
+    photo.save(tmp_path / "a.png")
+    words = [sys.executable, "-m", "adacode_cli", "sr", "-", *TINY, "--format", word]
+    done = subprocess.run(
+        words,
+        input=(tmp_path / "a.png").read_bytes(),
+        capture_output=True,
+        check=True,
+        cwd=tmp_path,
+        env=environment(),
+    )
+    found = cv2.imdecode(np.frombuffer(done.stdout, np.uint8), cv2.IMREAD_UNCHANGED)
+    assert found is not None
+    assert found.shape == (32, 48, 3)
+    assert done.stdout.startswith({"png": b"\x89PNG", "webp": b"RIFF"}[word])
+    assert tree(tmp_path) == ["a.png", "tiny.safetensors"]
+
+
+def test_settings_of_a_person(tmp_path: Path, adacode: Command) -> None:
+    make_photo(12, 8).save(tmp_path / "a.png")
+    (tmp_path / "config.toml").write_text(
+        'device = "cpu"\nquiet = true\n[sr]\nweights = "tiny.safetensors"\nformat = "webp"\n'
+    )
+    assert adacode("sr", "a.png").stdout == "a_x4.webp\n"
+    assert adacode("sr", "a.png", "--format", "bmp").stdout == "a_x4.bmp\n"
+    shown = adacode("config").stdout
+    assert shown.startswith(f"# {tmp_path / 'config.toml'}\n")
+    assert re.search(r'\[sr\]\ndevice = "cpu" .*\nformat = "webp"', shown)
+    (tmp_path / "config.toml").write_text('colour = "blue"\n')
+    assert "'colour'" in adacode("sr", "a.png", check=2).stderr
+    (tmp_path / "config.toml").write_text("[sr\n")
+    assert "config.toml" in adacode("sr", "a.png", check=2).stderr
+
+
+def test_variables_win_over_the_file(
+    tmp_path: Path, adacode: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_photo(12, 8).save(tmp_path / "a.png")
+    (tmp_path / "config.toml").write_text('[sr]\nformat = "webp"\n')
+    monkeypatch.setenv("ADACODE_FORMAT", "tif")
+    monkeypatch.setenv("ADACODE_WEIGHTS", "tiny.safetensors")
+    assert adacode("sr", "a.png").stdout == "a_x4.tif\n"
+    assert adacode("sr", "a.png", "--format", "gif").stdout == "a_x4.gif\n"
+    assert 'format = "tif"  # ADACODE_FORMAT' in adacode("config").stdout
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_shells_can_complete(shell: str) -> None:
+    code = "from adacode_cli.cli.main import app; app(prog_name='adacode')"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment(_ADACODE_COMPLETE=f"source_{shell}"),
+    )
+    assert "adacode" in done.stdout
+    words = {
+        "COMP_WORDS": "adacode sr --skip",
+        "COMP_CWORD": "2",
+        "_TYPER_COMPLETE_ARGS": "adacode sr --skip",
+        "_TYPER_COMPLETE_FISH_ACTION": "get-args",
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment(_ADACODE_COMPLETE=f"complete_{shell}", **words),
+    )
+    assert "--skip-existing" in done.stdout
+
+
+def readme_scripts() -> list[str]:
+    """The shell scripts of the README's part about scripts."""
+    text = (ROOT / "README.md").read_text()
+    part = text.split("### In scripts", 1)[1].split("\n## ", 1)[0]
+    return re.findall(r"```sh\n(.*?)```", part, re.DOTALL)
+
+
+def test_the_readmes_loop_and_pipeline(tmp_path: Path) -> None:
+    scripts = readme_scripts()
+    assert any("for " in s for s in scripts)
+    assert any("xargs" in s for s in scripts)
+    (tmp_path / "photos").mkdir()
+    for name in ("a b.jpg", "c\nd.jpg", "-e.jpg"):
+        make_photo(12, 8).save(tmp_path / "photos" / name)
+    bin_folder = tmp_path / "bin"
+    bin_folder.mkdir()
+    (bin_folder / "adacode").write_text(f'#!/bin/sh\nexec {sys.executable} -m adacode_cli "$@"\n')
+    (bin_folder / "adacode").chmod(0o755)
+    settings = environment(ADACODE_WEIGHTS=str(tmp_path / "tiny.safetensors"))
+    settings["PATH"] = f"{bin_folder}{os.pathsep}{settings['PATH']}"
+    for script in scripts:
+        done = subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", script],
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=tmp_path,
+            env=settings,
+        )
+        assert done.returncode == 0, f"{script}\n{done.stderr}"
+    expected = {"a b_x4.png", "c\nd_x4.png", "-e_x4.png"}
+    folders = {p.parent for p in tmp_path.rglob("*_x4.png")}
+    assert len(folders) >= 2
+    for folder in folders:
+        assert {p.name for p in folder.iterdir()} == expected
