@@ -33,10 +33,7 @@ class States:
                 os.fsync(file.fileno())
             unfinished.replace(path)
         except (OSError, RuntimeError) as error:  # PyTorch's writer wraps a full disk
-            reason = str(error).splitlines()[0]
-            raise OSError(
-                f"{path}: the state can't be written ({reason}); the last one is kept"
-            ) from error
+            raise OSError(str(error).splitlines()[0]) from error
         finally:
             unfinished.unlink(missing_ok=True)
         for old in self.paths()[: -self.keep]:

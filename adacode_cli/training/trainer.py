@@ -140,6 +140,8 @@ class Trainer:
                 if stop or self.progress >= 1:
                     self.stopped_by = stop or None
                     break
+        if figures.count:
+            self.tell(figures.means(), report)
         self.save()
         return self.result
 
@@ -283,15 +285,23 @@ class Trainer:
         """State, averaged weights, validation, sheet and curves; one process writes them."""
         random = torch.get_rng_state()
         if self.accelerator.is_main_process:
-            self.states.save(self.state(), self.step)
-            config, story = self.bare.config, self.story()
-            tensors = self.average.tensors
-            checkpoint.save(self.weights_file, config, tensors, story, torch.float16)
-            self.validate()
-            if self.log.file.exists():
-                draw_curves(self.log.file, self.folder / "curves.png")
+            try:
+                self.write()
+            except OSError as error:
+                raise OSError(
+                    f"{self.folder}: the run can't be saved ({error}); the last checkpoint is kept"
+                ) from error
         torch.set_rng_state(random)  # what is drawn next mustn't depend on when we look
         self.accelerator.wait_for_everyone()
+
+    def write(self) -> None:
+        """Weights before the state, so that where there is a state there are weights."""
+        config, tensors, story = self.bare.config, self.average.tensors, self.story()
+        checkpoint.save(self.weights_file, config, tensors, story, torch.float16)
+        self.states.save(self.state(), self.step)
+        self.validate()
+        if self.log.file.exists():
+            draw_curves(self.log.file, self.folder / "curves.png")
 
     def validate(self) -> None:
         """Score the averaged weights; keep them if they are the best so far; draw a sheet."""
