@@ -35,6 +35,7 @@ def evaluate(
     device: options.Device = "auto",
     precision: options.Precision = "auto",
     force: options.Force = False,
+    offline: options.Offline = False,
     as_json: Annotated[bool, typer.Option("--json", help="Every photo's scores, as JSON.")] = False,
 ) -> None:
     """Degrade clean photos by a seed, restore them, and compare; bicubic beside it."""

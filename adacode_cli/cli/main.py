@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from adacode_cli.cli import problems, train
+from adacode_cli.cli import problems, train, weights
+from adacode_cli.cli.doctor import doctor
 from adacode_cli.cli.eval import evaluate
 from adacode_cli.cli.sr import sr
 
@@ -22,7 +23,9 @@ app = typer.Typer(
 )
 app.command()(sr)
 app.command("eval")(evaluate)
+app.command()(doctor)
 app.add_typer(train.app, name="train")
+app.add_typer(weights.app, name="weights")
 
 
 @app.callback()

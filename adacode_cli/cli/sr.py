@@ -28,6 +28,7 @@ def sr(
     device: options.Device = "auto",
     precision: options.Precision = "auto",
     force: options.Force = False,
+    offline: options.Offline = False,
 ) -> None:
     """Restore photos and enlarge them; the results' paths go to stdout.
 
