@@ -47,19 +47,22 @@ def read_whole(path: Path) -> Checkpoint:
     return stored
 
 
-def keep(source: Path, target: Path, origin: str) -> Path:
+def keep(source: Path, target: Path, origin: str, tag: str = "") -> Path:
     """The safetensors form of ``source`` in the cache, with a record of what it must hash to.
 
-    Two processes that want it at once make it once.
+    What was made from the same bytes already is left alone, so that two processes that want it
+    at once make it once.
     """
+    digest = sha256(source)
     target.parent.mkdir(parents=True, exist_ok=True)
     unfinished = target.with_name(f".{target.name}.unfinished")
     with WeakFileLock(target.with_name(f".{target.name}.lock")):
-        if target.is_file():
+        record = Record.read(target)
+        if record and record.source_sha256 == digest and target.is_file():
             return target
         try:
             convert(source, unfinished)
-            Record(origin, sha256(source), sha256(unfinished)).write(target)
+            Record(origin, digest, sha256(unfinished), tag).write(target)
             unfinished.replace(target)
         finally:
             unfinished.unlink(missing_ok=True)

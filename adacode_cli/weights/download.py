@@ -73,21 +73,25 @@ class WebWeights:
         with WeakFileLock(kept.parent / ".lock"):
             if self.cached() and not fresh:  # by another process meanwhile
                 return kept
-            announce(f"{self.label}: asking {urlsplit(self.address.url).hostname} for its size")
-            with explained(self.label, urlsplit(self.address.url).netloc.rpartition("@")[2]):
-                came = self.download(kept.parent)
-            self.settle(came, kept)
+            host = urlsplit(self.address.url).netloc.rpartition("@")[2]
+            announce(f"{self.label}: asking {host} about it")
+            with explained(self.label, host):
+                size, tag = self.look_at()
+                record = Record.read(kept)
+                if self.cached() and record and tag and record.tag == tag:
+                    return kept
+                came = self.download(kept.parent, size, tag)
+            self.settle(came, kept, tag)
         return kept
 
-    def download(self, folder: Path) -> Path:
+    def download(self, folder: Path, size: int | None, tag: str) -> Path:
         """Bring the bytes; what is there of them from an earlier attempt isn't asked for again."""
-        size, tag = self.look_at()
         unfinished = folder / f".{tag}.incomplete"
         came = folder / "arrived" / self.address.file
         announce(f"{self.label}: downloading {self.origin} ({megabytes(size)})")
         with unfinished.open("ab") as file:
             here = file.tell()
-            if size is None or here > size:  # nothing tells whether they belong together
+            if size is None or here > size or not tag:  # nothing tells whether they belong together
                 file.truncate(here := 0)
             http_get(self.address.url, file, resume_size=here, expected_size=size)
         came.parent.mkdir(exist_ok=True)
@@ -95,7 +99,7 @@ class WebWeights:
         return came
 
     def look_at(self) -> tuple[int | None, str]:
-        """The size, if it is told, and a word that changes when the bytes do."""
+        """The size and a word that changes when the bytes do, as far as they are told."""
         url, response = self.address.url, None
         for _ in range(10):
             response = get_session().head(
@@ -116,11 +120,12 @@ class WebWeights:
             if response.status_code != 405:  # some servers only know GET
                 raise
         length = response.headers.get("Content-Length", "")
-        known = f"{response.headers.get('ETag')} {length}"
         size = int(length) if length.isdigit() and response.is_success else None
-        return size, hashlib.sha256(known.encode()).hexdigest()[:12]
+        version = response.headers.get("ETag") or response.headers.get("Last-Modified")
+        word = f"{version} {size}".encode()
+        return size, hashlib.sha256(word).hexdigest()[:12] if version else ""
 
-    def settle(self, came: Path, kept: Path) -> None:
+    def settle(self, came: Path, kept: Path, tag: str) -> None:
         """Check what came and give it its name. What isn't right is removed."""
         digest = sha256(came)
         try:
@@ -130,11 +135,10 @@ class WebWeights:
                     f" not {self.address.sha256}; it was removed"
                 )
             if convert.is_torch(came):
-                kept.unlink(missing_ok=True)
-                convert.keep(came, kept, self.origin)
+                convert.keep(came, kept, self.origin, tag)
             else:
                 convert.read_whole(came)
-                Record(self.origin, digest, digest).write(kept)
+                Record(self.origin, digest, digest, tag).write(kept)
                 came.replace(kept)
         finally:
             came.unlink(missing_ok=True)

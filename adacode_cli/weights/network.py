@@ -57,8 +57,9 @@ def explained(name: object, place: str) -> Iterator[None]:
 
 def cause_of(error: Exception) -> Exception:
     """The answer of the server behind the library's 'not in the cache either'."""
-    inner = error.__cause__
-    return inner if isinstance(inner, HTTPError) else error
+    if isinstance(error, HfHubHTTPError) or not isinstance(error.__cause__, HTTPError):
+        return error
+    return error.__cause__
 
 
 def reason(error: Exception, place: str) -> str:

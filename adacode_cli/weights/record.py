@@ -19,11 +19,13 @@ class Record:
     """The story of a file that was fetched, and perhaps converted, by us.
 
     source: where it came from. source_sha256: of what came. sha256: of the file as it lies.
+    tag: the server's word that changes when the bytes do, if it gave one.
     """
 
     source: str
     source_sha256: str
     sha256: str
+    tag: str = ""
 
     def write(self, path: Path) -> None:
         """Beside ``path``, whole or not at all."""
