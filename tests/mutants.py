@@ -251,7 +251,9 @@ def circular_exif() -> bytes:
 def hostile_tiff(rng: Random, seed: Seed) -> bytes:
     """A directory of random entries, or one that leads to itself."""
     kinds = rng.integers(0, 14, 12)
-    tags = rng.choice([256, 257, 258, 259, 262, 273, 277, 278, 279, 320, 322, 339, 34675, 33432], 12)
+    tags = rng.choice(
+        [256, 257, 258, 259, 262, 273, 277, 278, 279, 320, 322, 339, 34675, 33432], 12
+    )
     entries = b"".join(
         struct.pack("<HHII", tag, kind, int(2 ** rng.uniform(0, 32)), int(2 ** rng.uniform(0, 32)))
         for tag, kind in zip(sorted(tags), kinds, strict=True)
