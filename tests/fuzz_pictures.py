@@ -33,10 +33,15 @@ HEADROOM = 4 << 30  # bytes of address space beyond what the process has, at mos
 
 @dataclass(frozen=True)
 class Limits:
-    """What one picture may take: seconds of processor time, bytes of memory."""
+    """What one picture may take: seconds of processor time, bytes of memory.
+
+    The reader is told to refuse more than ``pixels``: a file of a few bytes can be a sound
+    picture of any size, and then it needs what a picture of that size needs.
+    """
 
     seconds: float = 5.0
     memory: int = 1 << 30
+    pixels: int = 20_000_000
 
 
 @dataclass
@@ -68,8 +73,9 @@ class Tally:
 class Worker:
     """A process that reads pictures by number, one after the other."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, limits: Limits) -> None:
         command = [sys.executable, "-m", "tests.fuzz_pictures", "--worker", "--seed", str(seed)]
+        command += ["--pixels", str(limits.pixels)]
         self.process = subprocess.Popen(
             command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
@@ -99,7 +105,7 @@ class Worker:
 
 def run(count: int, seed: int, limits: Limits, keep: Path, first: int = 0) -> Tally:
     """``count`` pictures through one worker, which is replaced when it dies."""
-    tally, worker = Tally(), Worker(seed)
+    tally, worker = Tally(), Worker(seed, limits)
     for number in range(first, first + count):
         made = mutant(number, seed)
         tally.kinds[made.story.partition(": ")[2].partition(",")[0]] += 1
@@ -111,12 +117,12 @@ def run(count: int, seed: int, limits: Limits, keep: Path, first: int = 0) -> Ta
             tally.failures.append(f"{number} ({made.story}): {wrong}")
         if worker.process.poll() is not None or "hung" in str(answer.get("told")):
             worker.close()
-            worker = Worker(seed)
+            worker = Worker(seed, limits)
     worker.close()
     return tally
 
 
-def work(seed: int) -> None:
+def work(seed: int, pixels: int) -> None:
     """The worker: numbers in, answers out."""
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (used + HEADROOM, used + HEADROOM))
@@ -126,28 +132,28 @@ def work(seed: int) -> None:
             made = mutant(int(line), seed)
             path = Path(folder) / made.name
             path.write_bytes(made.data)
-            answer = measured(path)
+            answer = measured(path, pixels)
             path.unlink()
             early = resident() if done == 100 else early
             answer["kept"] = resident() - early if done > 100 else 0
             print(json.dumps(answer), flush=True)
 
 
-def measured(path: Path) -> dict[str, Any]:
+def measured(path: Path, pixels: int) -> dict[str, Any]:
     """Read a picture; what came of it, and what it took."""
     before, began = reset_peak(), time.process_time()
-    outcome, told = judged(path)
+    outcome, told = judged(path, pixels)
     seconds = time.process_time() - began
     return {"outcome": outcome, "told": told, "seconds": seconds, "memory": peak() - before}
 
 
-def judged(path: Path) -> tuple[str, str]:
+def judged(path: Path, pixels: int) -> tuple[str, str]:
     """'picture', 'error' or 'wrong', and the error's words or what is wrong."""
     from adacode_cli.images.picture import PictureError
     from adacode_cli.images.read import read
 
     try:
-        picture = read(path)
+        picture = read(path, pixels)
     except PictureError as error:
         told = " ".join(str(error).split())
         if path.name not in str(error) or len(told) <= len(str(path)) + 5 or len(told) > 600:
@@ -155,10 +161,10 @@ def judged(path: Path) -> tuple[str, str]:
         return "error", told
     except BaseException as error:  # noqa: BLE001 this is what is looked for
         return "wrong", f"{type(error).__name__}: {error}"
-    height, width = picture.rgb.shape[1:]
-    if (width, height) != picture.size or not np.isfinite(picture.rgb).all():
+    rgb = picture.rgb
+    if (rgb.shape[2], rgb.shape[1]) != picture.size or not np.isfinite(rgb).all():
         return "wrong", "a picture of another size, or not finite"
-    if picture.rgb.min() < 0 or picture.rgb.max() > 1:
+    if rgb.min() < 0 or rgb.max() > 1:
         return "wrong", "a picture beyond [0, 1]"
     return "picture", ""
 
@@ -188,13 +194,14 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--seconds", type=float, default=Limits.seconds)
     parser.add_argument("--memory", type=int, default=Limits.memory >> 20, help="MiB")
+    parser.add_argument("--pixels", type=int, default=Limits.pixels, help="the reader's limit")
     parser.add_argument("--keep", type=Path, default=Path("runs/fuzz"), help="for what failed")
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.worker:
-        work(options.seed)
+        work(options.seed, options.pixels)
         return
-    limits = Limits(options.seconds, options.memory << 20)
+    limits = Limits(options.seconds, options.memory << 20, options.pixels)
     began = time.monotonic()
     tally = run(options.count, options.seed, limits, options.keep, options.first)
     print(f"{options.count} pictures, seed {options.seed}, {time.monotonic() - began:.0f} s")

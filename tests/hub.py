@@ -289,8 +289,10 @@ class HubHandler(Handler):
             return self.refuse(401, "", "Invalid credentials in Authorization header")
         if self.command == "POST" and not known:
             return self.refuse(401, "", "Invalid username or password.")
-        if "repo" not in parts:
-            return True
+        return "repo" not in parts or self.allowed_in(parts, known=known)
+
+    def allowed_in(self, parts: dict[str, str], *, known: bool) -> bool:
+        """The same for one repository."""
         repo = self.hub.repos.get(parts["repo"])
         if repo is None or (repo.private and not known):
             return self.refuse(404 if known else 401, "RepoNotFound", "Repository not found")
@@ -347,7 +349,7 @@ class HubHandler(Handler):
         header = re.match(r"---\n(.*?)\n---\n", json.loads(self.body)["content"], re.DOTALL)
         self.answer_json(200 if header else 400, {"errors": [], "warnings": []})
 
-    def preupload(self, repo: str) -> None:
+    def preupload(self, **_: str) -> None:
         files = [
             {
                 "path": file["path"],
@@ -358,14 +360,14 @@ class HubHandler(Handler):
         ]
         self.answer_json(200, {"files": files})
 
-    def batch(self, repo: str) -> None:
+    def batch(self, **_: str) -> None:
         objects = [
             {**o, "actions": {"upload": {"href": f"{self.hub.files_url}/{o['oid']}"}}}
             for o in json.loads(self.body)["objects"]
         ]
         self.answer_json(200, {"transfer": "basic", "objects": objects})
 
-    def accept_commit(self, repo: str, revision: str) -> None:
+    def accept_commit(self, repo: str, **_: str) -> None:
         files = {}
         for line in self.body.splitlines():
             part = json.loads(line)

@@ -171,7 +171,7 @@ def end(run: subprocess.Popen[str], number: signal.Signals, tally: Tally, label:
         except ProcessLookupError:
             return told
         time.sleep(0.1)
-    tally.expect(False, f"{label}: left processes behind")  # noqa: FBT003
+    tally.expect(False, f"{label}: left processes behind")
     os.killpg(run.pid, signal.SIGKILL)
     return told
 

@@ -139,7 +139,7 @@ def splice(rng: Random, seed: Seed) -> bytes:
     return seed.data[:place] + other[place:]
 
 
-def something_else(rng: Random, seed: Seed) -> bytes:
+def something_else(rng: Random, _: Seed) -> bytes:
     """Nothing, zeros, text, a page, an archive, noise: under a picture's name."""
     return (
         b"",
@@ -193,7 +193,7 @@ def set_tiff_sizes(data: bytearray, width: int, height: int) -> None:
             struct.pack_into("<HII", data, entry + 2, 4, 1, value)
 
 
-def hostile_png(rng: Random, seed: Seed) -> bytes:
+def hostile_png(rng: Random, _: Seed) -> bytes:
     """Chunks that unpack to far more than they are, lie, or talk to the terminal."""
     text = ESCAPES.encode() * 5
     bomb = zlib.compress(bytes(LARGE), 9)
@@ -220,7 +220,7 @@ def png_chunk(kind: bytes, body: bytes) -> bytes:
     return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
 
-def hostile_jpeg(rng: Random, seed: Seed) -> bytes:
+def hostile_jpeg(rng: Random, _: Seed) -> bytes:
     """Segments of metadata with absurd contents, many of them."""
     segment = (
         (0xE1, b"Exif\0\0" + rng.bytes(400)),
@@ -248,7 +248,7 @@ def circular_exif() -> bytes:
     return head + struct.pack("<H", 3) + entry + huge + turned + struct.pack("<I", 8)
 
 
-def hostile_tiff(rng: Random, seed: Seed) -> bytes:
+def hostile_tiff(rng: Random, _: Seed) -> bytes:
     """A directory of random entries, or one that leads to itself."""
     kinds = rng.integers(0, 14, 12)
     tags = rng.choice(

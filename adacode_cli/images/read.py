@@ -15,15 +15,19 @@ SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp",
 GRAY_MODES = frozenset({"1", "L", "LA", "I", "F", "I;16", "I;16B", "I;16L"})
 
 
-def read(path: Path) -> Picture:
+MAX_PIXELS = 250_000_000  # more than any camera's; a small file can claim to be larger
+
+
+def read(path: Path, max_pixels: int = MAX_PIXELS) -> Picture:
     """Decode ``path``, turned upright.
 
-    Raises ``PictureError``, one line, for a file that is missing, no picture or broken.
+    Raises ``PictureError``, one line, for a file that is missing, no picture, broken or larger
+    than ``max_pixels``.
     """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what a person should know is in the notes
-            return decode(path)
+            return decode(path, max_pixels)
     except FileNotFoundError as error:
         raise PictureError(f"{path}: no such file") from error
     except UnidentifiedImageError as error:
@@ -34,9 +38,13 @@ def read(path: Path) -> Picture:
         raise PictureError(f"{path}: broken picture ({error})") from error
 
 
-def decode(path: Path) -> Picture:
+def decode(path: Path, max_pixels: int) -> Picture:
     """``read``, with the errors as Pillow raises them."""
     with Image.open(path) as image:
+        if image.width * image.height > max_pixels:
+            raise Image.DecompressionBombError(
+                f"{image.width} × {image.height}, and {max_pixels} are allowed"
+            )
         deep = ";16" in str(image.tile)  # Pillow decodes 16 bits of colour to 8
         image.load()
         return to_picture(image, deep=deep)
