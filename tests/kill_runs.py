@@ -39,6 +39,7 @@ PATIENCE = 120.0  # seconds for anything to end
 class Tally:
     """How the runs ended, and what didn't hold."""
 
+    stops: int = 0
     ends: Counter[str] = field(default_factory=Counter)
     failures: list[str] = field(default_factory=list)
     completed: int = 0  # runs after a stop that did what was left
@@ -176,9 +177,9 @@ def end(run: subprocess.Popen[str], number: signal.Signals, tally: Tally, label:
     return told
 
 
-def run(count: int, seed: int) -> Tally:
-    """``count`` stops; every fourth is one of a download."""
-    tally = Tally()
+def run(count: int, seed: int, minutes: float = 1e9) -> Tally:
+    """``count`` stops, or what ``minutes`` allow; every fourth is one of a download."""
+    tally, began = Tally(), time.monotonic()
     # A shell's background job ignores Ctrl-C, and its children would, too.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     with tempfile.TemporaryDirectory() as folder, running() as hub:
@@ -187,6 +188,9 @@ def run(count: int, seed: int) -> Tally:
         hub.blobs["theirs.pth"] = theirs
         hub.repo("someone/pth", {"theirs.pth": theirs})
         for number in range(count):
+            if time.monotonic() - began > 60 * minutes:
+                break
+            tally.stops += 1
             rng = np.random.default_rng([seed, number])
             if number % 4 == 3:
                 stop_a_download(scene, hub, rng, tally, f"run {number}")
@@ -199,12 +203,13 @@ def main() -> None:
     """Read the options, run, report."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--count", type=int, default=100)
+    parser.add_argument("--minutes", type=float, default=1e9, help="stop earlier after these")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     began = time.monotonic()
-    tally = run(options.count, options.seed)
+    tally = run(options.count, options.seed, options.minutes)
     ends = ", ".join(f"{end} {n}" for end, n in sorted(tally.ends.items()))
-    print(f"{options.count} stops, seed {options.seed}, {time.monotonic() - began:.0f} s: {ends}")
+    print(f"{tally.stops} stops, seed {options.seed}, {time.monotonic() - began:.0f} s: {ends}")
     print(f"completed by the next run {tally.completed}; hidden leftovers {tally.hidden}")
     for failure in tally.failures:
         print("FAILED", failure)

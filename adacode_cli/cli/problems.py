@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import logging
 import os
@@ -51,11 +52,8 @@ def explained(command: Callable[P, R]) -> Callable[P, R]:
         except ModuleNotFoundError as error:
             complain(f"{error.name} is not installed; pip install 'adacode[train]' brings it")
             raise typer.Exit(1) from error
-        except BrokenPipeError:
-            abandon_stdout()
-            raise typer.Exit(1) from None
         except EXPECTED as error:
-            complain(str(error), error)
+            complain(stdout_problem(error) or str(error), error)
             raise typer.Exit(2 if isinstance(error, UsageError) else 1) from error
 
     return guarded
@@ -66,9 +64,20 @@ def on_sigterm(number: int, frame: FrameType | None) -> None:
     raise Terminated
 
 
-def abandon_stdout() -> None:
-    """Nobody reads the results any more: keep Python from complaining when it flushes them."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def stdout_problem(error: Exception) -> str | None:
+    """Why the results can't be told: nobody reads them any more, or their disk is full.
+
+    What is left of them goes nowhere, or Python would complain once more on its way out.
+    """
+    anonymous = isinstance(error, OSError) and error.filename is None
+    if not anonymous or error.errno not in (errno.EPIPE, errno.ENOSPC):
+        return None
+    try:
+        os.write(sys.stdout.fileno(), b"\n")
+    except OSError as problem:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return f"stdout: {problem.strerror}; what was finished is kept"
+    return None
 
 
 def complain(message: str, cause: BaseException | None = None) -> None:
