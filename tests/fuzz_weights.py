@@ -34,8 +34,36 @@ from tests.test_published_files import Bomb
 Random = np.random.Generator
 HEADROOM = 2 << 30  # bytes of address space beyond what the process has
 SECONDS = 5.0  # of processor time for one file
-ABSURD = (0, -1, 3, 10**9, 1 << 62, 1.5, "x", None, True, [], {}, [[]], "\x1b[31m", "9" * 3000)
-DTYPES = ("F64", "F32", "BF16", "I64", "U8", "BOOL", "F8_E4M3", "F8_E5M2", "C64", "X", "F4", 7)
+ABSURD: tuple[Any, ...] = (
+    0,
+    -1,
+    3,
+    10**9,
+    1 << 62,
+    1.5,
+    "x",
+    None,
+    True,
+    [],
+    {},
+    [[]],
+    "\x1b[31m",
+    "9" * 3000,
+)
+DTYPES: tuple[Any, ...] = (
+    "F64",
+    "F32",
+    "BF16",
+    "I64",
+    "U8",
+    "BOOL",
+    "F8_E4M3",
+    "F8_E5M2",
+    "C64",
+    "X",
+    "F4",
+    7,
+)
 
 
 class Files:

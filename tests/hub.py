@@ -98,9 +98,11 @@ class Hub:
         self.store = serve(self, FileHandler)
         self.url, self.files_url = address(self.site), address(self.store)
 
-    def repo(self, name: str, files: dict[str, bytes], **about: bool) -> Repo:
+    def repo(
+        self, name: str, files: dict[str, bytes], *, gated: bool = False, private: bool = False
+    ) -> Repo:
         """A new repository with one commit on main."""
-        repo = self.repos[name] = Repo(**about)
+        repo = self.repos[name] = Repo(gated=gated, private=private)
         repo.commit(files)
         return repo
 

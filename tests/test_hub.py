@@ -15,7 +15,7 @@ from threading import Thread
 
 import pytest
 import torch
-from huggingface_hub import ModelCard
+from huggingface_hub import ModelCard, ModelCardData
 from PIL import Image
 from safetensors.torch import save
 
@@ -490,6 +490,7 @@ def test_what_was_published_loads_again_and_says_what_it_is(
     assert files["details.png"] == (tmp_path / "sheet.png").read_bytes()
     assert files["README.md"].decode() == card.rstrip("\n") + "\n"
     told = ModelCard(card)
+    assert isinstance(told.data, ModelCardData)
     assert told.data.library_name == "adacode"
     assert {"super-resolution", "adacode"} <= set(told.data.tags or [])
     [result] = told.data.eval_results or []

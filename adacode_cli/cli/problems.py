@@ -64,20 +64,19 @@ def on_sigterm(number: int, frame: FrameType | None) -> None:
     raise Terminated
 
 
-def stdout_problem(error: Exception) -> str | None:
+def stdout_problem(error: BaseException) -> str | None:
     """Why the results can't be told: nobody reads them any more, or their disk is full.
 
     What is left of them goes nowhere, or Python would complain once more on its way out.
     """
-    anonymous = isinstance(error, OSError) and error.filename is None
-    if not anonymous or error.errno not in (errno.EPIPE, errno.ENOSPC):
-        return None
     try:
-        os.write(sys.stdout.fileno(), b"\n")
+        sys.stdout.flush()
+        if not isinstance(error, BrokenPipeError):
+            return None
     except OSError as problem:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return f"stdout: {problem.strerror}; what was finished is kept"
-    return None
+        error = problem
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return f"stdout: {os.strerror(error.errno or errno.EIO)}; what was finished is kept"
 
 
 def complain(message: str, cause: BaseException | None = None) -> None:

@@ -34,15 +34,21 @@ class HubName:
 
 @dataclass(frozen=True)
 class Address:
-    """A file anywhere on the web, and the SHA-256 it must have, if the user gave one."""
+    """A file anywhere on the web, and the SHA-256 it must have, if the user gave one.
+
+    Raises ``UsageError`` if its name could lead out of the cache.
+    """
 
     url: str
     sha256: str | None = None
 
+    def __post_init__(self) -> None:
+        safe_file(self.file)
+
     @property
     def file(self) -> str:
         """The file's own name."""
-        return safe_file(PurePosixPath(unquote(urlsplit(self.url).path)).name or "weights")
+        return PurePosixPath(unquote(urlsplit(self.url).path)).name or "weights"
 
     def __str__(self) -> str:
         return self.url
