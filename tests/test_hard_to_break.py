@@ -21,6 +21,7 @@ from PIL import Image
 from adacode_cli.model import checkpoint
 from tests import fuzz_pictures, kill_runs
 from tests.conftest import make_photo, tiny_model
+from tests.mutants import mutant
 
 ROOT = Path(__file__).parents[1]
 PHOTOS = 3
@@ -76,6 +77,17 @@ def test_damaged_pictures_become_pictures_or_one_clear_error(tmp_path: Path) -> 
     tally = fuzz_pictures.run(121, 7, fuzz_pictures.Limits(), tmp_path)
     assert tally.failures == []
     assert min(tally.outcomes["picture"], tally.outcomes["error"]) > 10
+
+
+def test_a_folder_of_damaged_pictures_is_one_line_each(scene: Path) -> None:
+    for number in range(40):
+        made = mutant(number, seed=9)
+        (scene / "photos" / made.name).write_bytes(made.data)
+    (scene / "photos" / "0.png").write_bytes(b"")
+    told = run(scene, "out", 1)
+    names = [path.name for path in (scene / "photos").iterdir()]
+    assert len(errors(told)) + len(list((scene / "out").iterdir())) == len(names)
+    assert all(line.isprintable() for line in errors(told))
 
 
 def test_damaged_weights_load_or_are_refused_and_run_nothing() -> None:

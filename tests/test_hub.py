@@ -211,6 +211,7 @@ def test_offline_uses_what_is_here_and_asks_nobody(
     adacode("weights", "pull", "hf:someone/small")
     hub.forget()
     adacode("sr", "a.png", "--weights", "hf:someone/small", "--offline")
+    adacode("weights", "pull", "hf:someone/small", "--offline")
     assert hub.lines() == []
 
 
@@ -307,6 +308,38 @@ def test_bytes_with_another_hash_are_not_kept(
     assert not path.exists()
     assert not blob.exists()
     adacode("weights", "path", "hf:someone/small", check=1)
+
+
+def test_a_cache_without_links_knows_the_hashes_too(hub: Hub, adacode: Run, tiny: bytes) -> None:
+    hub.repo("someone/small", {"model.safetensors": tiny})
+    env = {"HF_HUB_DISABLE_SYMLINKS": "1"}
+    path = Path(adacode("weights", "pull", "hf:someone/small", **env).stdout.strip())
+    assert not path.is_symlink()
+    assert "whole" in adacode("weights", "verify", "hf:someone/small", **env).stdout
+    path.write_bytes(tiny[:-1] + b"x")
+    adacode("weights", "verify", "hf:someone/small", check=1, **env)
+
+
+def test_a_full_disk_is_said_and_leaves_nothing_half(
+    tmp_path: Path, hub: Hub, adacode: Run, tiny: bytes
+) -> None:
+    hub.repo("someone/small", {"model.safetensors": tiny})
+    hub.blobs["mine.safetensors"] = tiny
+    for name in ("hf:someone/small", f"{hub.files_url}/mine.safetensors"):
+        limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000));"
+        run = f"{limit} from adacode_cli.cli.main import app; app(['weights', 'pull', {name!r}])"
+        done = subprocess.run(
+            [sys.executable, "-c", run],
+            env=environment(hub, tmp_path / "home"),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 1
+        assert "can't be kept whole (File too large" in only_problem(done)
+        assert not list((tmp_path / "home").rglob("*.safetensors"))
+        adacode("weights", "pull", name)
+        adacode("weights", "rm", name)
 
 
 def test_names_in_a_repository_cannot_leave_the_cache(

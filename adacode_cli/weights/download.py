@@ -64,6 +64,7 @@ class WebWeights:
         A download that was cut goes on where it stopped, also in another run. With ``fresh``
         what is here is replaced if it comes from other bytes than the address now has.
         """
+        fresh = fresh and not constants.is_offline_mode()
         path = self.cached()
         if path and not fresh:
             return path

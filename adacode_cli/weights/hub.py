@@ -72,7 +72,7 @@ class HubWeights:
 
         ``fresh`` asks the Hub even if it is here. Raises ``WeightsError``.
         """
-        raw = None if fresh else self.downloaded()
+        raw = None if fresh and not constants.is_offline_mode() else self.downloaded()
         raw = raw or self.download()
         if not convert.is_torch(raw):
             return raw
@@ -131,7 +131,7 @@ class HubWeights:
         with explained(self.label, constants.ENDPOINT):
             file = self.name.file or self.choose(self.list_files())
             try:
-                size = self.look_at(file)
+                size, digest = self.look_at(file)
             except EntryNotFoundError as error:
                 held = shorten(self.list_files())
                 raise WeightsError(
@@ -147,7 +147,7 @@ class HubWeights:
                     library_version=__version__,
                 )
             )
-        self.check(path)
+        self.check(path, digest)
         return path
 
     def list_files(self) -> list[str]:
@@ -180,8 +180,8 @@ class HubWeights:
             problem = f"holds no AdaCode weights; it holds {shorten(names)}"
         raise WeightsError(f"{self.label}: {self.origin} {problem}")
 
-    def look_at(self, file: str) -> int | None:
-        """The file's size; nothing is downloaded that isn't AdaCode's, or isn't safe to keep."""
+    def look_at(self, file: str) -> tuple[int | None, str]:
+        """The file's size and hash; nothing comes that isn't AdaCode's or isn't safe to keep."""
         url = hf_hub_url(self.name.repo, file, revision=self.name.revision)
         about = get_hf_file_metadata(url, library_name="adacode", retry_on_errors=True)
         for value in (about.etag, about.commit_hash):
@@ -189,7 +189,7 @@ class HubWeights:
                 raise WeightsError(f"{self.label}: refused, {value!r} can't name a file in a cache")
         if file.endswith(".safetensors"):
             self.refuse_others(file)
-        return about.size
+        return about.size, about.etag or ""
 
     def refuse_others(self, file: str) -> None:
         """Raise ``WeightsError`` for a model of something else, by its first kilobytes."""
@@ -205,24 +205,38 @@ class HubWeights:
                 f"{self.label}: {file} isn't an AdaCode network; {self.origin} holds {held}"
             )
 
-    def check(self, path: Path) -> None:
+    def check(self, path: Path, digest: str) -> None:
         """Remove what doesn't hash to the Hub's record, and raise ``WeightsError``."""
-        digest = self.expected(path)
-        if digest and not agrees(path, digest):
+        if not is_digest(digest):
+            return
+        if not agrees(path, digest):
             path.resolve().unlink()
             path.unlink(missing_ok=True)
             raise WeightsError(
                 f"{self.label}: what came isn't what {self.origin} announced (its hash is"
                 " another); it was removed, try again"
             )
+        if not path.is_symlink():
+            note = self.digest_file(path)
+            note.parent.mkdir(parents=True, exist_ok=True)
+            note.write_text(digest)
 
     def expected(self, path: Path) -> str | None:
         """What a cached file must hash to: the Hub's own record, or ours of a conversion."""
         if record := Record.read(path):
             return record.sha256
         # The cache names a file's bytes by the hash that the Hub announced.
-        blob = path.readlink().name if path.is_symlink() else ""
-        return blob if is_digest(blob) else None
+        if path.is_symlink():
+            digest = path.readlink().name
+        else:
+            note = self.digest_file(path)
+            digest = note.read_text() if note.is_file() else ""
+        return digest if is_digest(digest) else None
+
+    def digest_file(self, path: Path) -> Path:
+        """Where a hash is remembered if the cache has no links, and so no place for it."""
+        inner = path.relative_to(self.storage() / "snapshots")
+        return kept_folder() / "repositories" / self.storage().name / f"{inner}.hash"
 
     def remove(self) -> list[Path]:
         """Take the file out of the cache, and its bytes where no other commit has them."""

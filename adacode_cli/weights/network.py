@@ -53,6 +53,12 @@ def explained(name: object, place: str) -> Iterator[None]:
         if not isinstance(error.__cause__, HTTPError):
             raise
         raise WeightsError(f"{name}: {reason(error.__cause__, place)}") from error
+    except WeightsError:
+        raise
+    except OSError as error:
+        where = f" at {error.filename}" if error.filename else ""
+        told = f"{error.strerror}{where}" if error.strerror else f"from {place}: {error}"
+        raise WeightsError(f"{name}: can't be kept whole ({told})") from error
 
 
 def cause_of(error: Exception) -> Exception:
