@@ -15,6 +15,7 @@ from huggingface_hub.errors import (
     OfflineModeIsEnabled,
     RepositoryNotFoundError,
     RevisionNotFoundError,
+    XetDownloadError,
 )
 
 log = logging.getLogger(__name__)
@@ -49,10 +50,9 @@ def explained(name: object, place: str) -> Iterator[None]:
         raise WeightsError(f"{name}: the network is off (HF_HUB_OFFLINE)") from error
     except (HTTPError, EntryNotFoundError) as error:
         raise WeightsError(f"{name}: {reason(cause_of(error), place)}") from error
-    except RuntimeError as error:  # how the library reports an upload that failed
-        if not isinstance(error.__cause__, HTTPError):
-            raise
-        raise WeightsError(f"{name}: {reason(error.__cause__, place)}") from error
+    except (RuntimeError, XetDownloadError) as error:  # how the library wraps what failed
+        cause = error.__cause__ if isinstance(error.__cause__, HTTPError) else error
+        raise WeightsError(f"{name}: {reason(cause, place)}") from error
     except WeightsError:
         raise
     except OSError as error:
