@@ -386,6 +386,7 @@ def test_a_published_network_comes_from_the_configured_repository_and_is_convert
     assert path.stat().st_mtime_ns == before
     missing = adacode("weights", "pull", "official-x2", check=1, ADACODE_HUB_REPO="hf:lab/adacode")
     assert "official-x2.safetensors nor AdaCode_SR_X2_model_g.pth" in only_problem(missing)
+    adacode("weights", "list", ADACODE_HUB_REPO="lab/adacode")
     adacode("weights", "rm", "official-x4", ADACODE_HUB_REPO="lab/adacode")
     assert not path.exists()
 

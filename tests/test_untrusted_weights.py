@@ -200,6 +200,9 @@ def test_a_name_means_one_thing(word: str, meaning: object) -> None:
         "http://x.org/m.pth",
         "https://x.org/m.pth#main",
         "https://x.org/%2e%2e",
+        "https://x.org:99999/m.pth",
+        "https://[x/m.pth",
+        "https://x.org/a b.pth",
     ],
 )
 def test_a_name_that_means_nothing_is_refused(word: str) -> None:

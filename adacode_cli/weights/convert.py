@@ -62,8 +62,9 @@ def keep(source: Path, target: Path, origin: str, tag: str = "") -> Path:
             return target
         try:
             convert(source, unfinished)
-            Record(origin, digest, sha256(unfinished), tag).write(target)
+            record = Record(origin, digest, sha256(unfinished), tag)
             unfinished.replace(target)
+            record.write(target)  # last: without it the file counts for nothing
         finally:
             unfinished.unlink(missing_ok=True)
     return target

@@ -139,8 +139,8 @@ class WebWeights:
                 convert.keep(came, kept, self.origin, tag)
             else:
                 convert.read_whole(came)
-                Record(self.origin, digest, digest, tag).write(kept)
                 came.replace(kept)
+                Record(self.origin, digest, digest, tag).write(kept)
         finally:
             came.unlink(missing_ok=True)
 

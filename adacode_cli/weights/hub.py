@@ -65,7 +65,7 @@ class HubWeights:
         if raw is None or not convert.is_torch(raw):
             return raw
         kept = self.converted_path(raw)
-        return kept if kept.is_file() else None
+        return kept if kept.is_file() and Record.read(kept) else None
 
     def fetch(self, *, fresh: bool = False) -> Path:
         """The file to load, fetched and converted where needed.
@@ -77,7 +77,9 @@ class HubWeights:
         if not convert.is_torch(raw):
             return raw
         kept = self.converted_path(raw)
-        return kept if kept.is_file() else convert.keep(raw, kept, f"{self.origin}: {raw.name}")
+        if kept.is_file() and Record.read(kept):
+            return kept
+        return convert.keep(raw, kept, f"{self.origin}: {raw.name}")
 
     def downloaded(self) -> Path | None:
         """The file as the repository has it, if it is in the cache."""
@@ -94,8 +96,8 @@ class HubWeights:
         commit = self.cached_commit()
         listing = self.listing_file(commit) if commit else None
         if listing and listing.is_file():
-            names = json.loads(listing.read_text())
-            return [self.choose(names)]
+            file = self.pick(json.loads(listing.read_text()))
+            return [file] if file else []
         if constants.is_offline_mode() and not self.strict and commit:
             snapshot = self.storage() / "snapshots" / commit
             here = weights_among(path.name for path in snapshot.iterdir())
@@ -164,14 +166,19 @@ class HubWeights:
             unfinished.replace(listing)
         return names
 
-    def choose(self, names: list[str]) -> str:
-        """The weights among a repository's files. Raises ``WeightsError``, naming the files."""
+    def pick(self, names: list[str]) -> str | None:
+        """The weights that are meant among a repository's files, if that is clear."""
         for file in self.wanted:
             if file in names:
                 return file
         found = weights_among(names)
-        if len(found) == 1 and not self.strict:
-            return safe_file(found[0])
+        return safe_file(found[0]) if len(found) == 1 and not self.strict else None
+
+    def choose(self, names: list[str]) -> str:
+        """``pick``, or a ``WeightsError`` that names the files."""
+        if file := self.pick(names):
+            return file
+        found = weights_among(names)
         if self.strict:
             problem = f"holds neither {' nor '.join(self.wanted)}; it holds {shorten(names)}"
         elif found:

@@ -101,7 +101,13 @@ def parse_address(word: str) -> HubName | Address:
     Weights may come without encryption only from this machine, or if '#sha256=…' says what
     they must be.
     """
-    parts = urlsplit(word)
+    try:
+        parts = urlsplit(word)
+        _ = parts.port
+    except ValueError as error:
+        raise UsageError(f"{word}: no address ({error})") from error
+    if not word.isprintable() or " " in word:
+        raise UsageError(f"{word}: no address; write a space as %20")
     digest = re.fullmatch(r"sha256=([0-9a-fA-F]{64})", parts.fragment)
     if parts.fragment and not digest:
         raise UsageError(f"{word}: after # there can only be sha256= and 64 hexadecimal digits")
