@@ -109,6 +109,7 @@ def stop_a_restoration(scene: Scene, rng: np.random.Generator, tally: Tally, lab
     """Stop ``adacode sr`` on a folder, into a new folder or over results that are there."""
     again = bool(rng.random() < 0.4)
     out = scene.folder / "out" if again else scene.folder / f"out {label}"
+    hidden = set(out.glob(".*"))
     words = scene.sr(out.name, *(["--force"] if again else []))
     number = SIGNALS[rng.integers(len(SIGNALS))]
     late = rng.random() < 0.8  # earlier, Python itself is still starting
@@ -127,7 +128,7 @@ def stop_a_restoration(scene: Scene, rng: np.random.Generator, tally: Tally, lab
         tally.expect(scene.results.get(name) == digest, f"{label}: {name} isn't whole")
     tally.expect(not again or left == scene.results, f"{label}: a result was lost")
     tally.expect(hashes(scene.photos) == scene.originals, f"{label}: an original changed")
-    tally.hidden += len(list(out.glob(".*")))
+    tally.hidden += len(set(out.glob(".*")) - hidden)
     with scene.start(scene.sr(out.name)) as following:
         told = following.communicate(timeout=PATIENCE)[1]
     tally.expect(following.returncode == 0, f"{label}: the next run failed: {told}")

@@ -41,7 +41,8 @@ def explained(command: Callable[P, R]) -> Callable[P, R]:
 
     @functools.wraps(command)
     def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
-        if threading.current_thread() is threading.main_thread():
+        main = threading.current_thread() is threading.main_thread()
+        if main:
             signal.signal(signal.SIGTERM, on_sigterm)
         try:
             return command(*args, **kwargs)
@@ -57,6 +58,10 @@ def explained(command: Callable[P, R]) -> Callable[P, R]:
         except EXPECTED as error:
             complain(stdout_problem(error) or str(error), error)
             raise typer.Exit(2 if isinstance(error, UsageError) else 1) from error
+        finally:
+            if main:  # all is done: what comes while Python ends should end it without a word
+                signal.signal(signal.SIGINT, signal.SIG_DFL)
+                signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
     return guarded
 
