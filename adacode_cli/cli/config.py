@@ -13,9 +13,10 @@ import typer
 
 from adacode_cli.cli import problems
 from adacode_cli.errors import UsageError
+from adacode_cli.settings_path import PREFIX, settings_path
 
 Command = Any  # typer brings a click of its own
-PREFIX = "ADACODE_"
+HUB_REPO = "hub_repo"  # not an option: where the published networks are
 # Of one run, not of a person.
 NEVER = frozenset({"help", "out", "dry_run", "report", "include", "exclude", "sheet"})
 
@@ -26,17 +27,6 @@ class Setting:
 
     value: Any
     where: str
-
-
-def settings_path() -> Path:
-    """The settings file, there or not: $ADACODE_CONFIG, or in the user's own folder."""
-    if chosen := os.environ.get(f"{PREFIX}CONFIG"):
-        return Path(chosen)
-    if os.name == "nt":
-        base = Path(os.environ.get("APPDATA", Path.home()))
-    else:
-        base = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
-    return base / "adacode" / "config.toml"
 
 
 def read_file() -> dict[str, Any]:
@@ -88,7 +78,7 @@ def settings(group: Command) -> dict[tuple[str, ...], dict[str, Setting]]:
     for name, value in content.items():
         if isinstance(value, dict):
             use_table(chosen, commands, (name,), value, path)
-        elif underscored(name) not in known:
+        elif underscored(name) not in {*known, HUB_REPO}:
             raise UsageError(f"{path}: no command has the setting {name!r}")
     for names, command in commands.items():
         for key in keys_of(command):
@@ -136,6 +126,9 @@ def apply(context: typer.Context) -> None:
             place = place.setdefault(name, {})
         place.update({keys[key]: setting.value for key, setting in chosen.items()})
     context.default_map = defaults
+    content = {underscored(name): value for name, value in read_file().items()}
+    if HUB_REPO in content:
+        os.environ.setdefault(PREFIX + HUB_REPO.upper(), str(content[HUB_REPO]))
 
 
 @problems.explained
@@ -148,6 +141,8 @@ def config(context: typer.Context) -> None:
     path = settings_path()
     root = context.find_root()
     typer.echo(f"# {path}{'' if path.is_file() else ' (not there)'}")
+    if repo := os.environ.get(PREFIX + HUB_REPO.upper()):
+        typer.echo(f"{HUB_REPO} = {written(repo)}")
     for names, chosen in settings(root.command).items():
         if chosen:
             typer.echo(f"[{'.'.join(names)}]")

@@ -53,6 +53,7 @@ def evaluate(
     device: options.Device = "auto",
     precision: options.Precision = "auto",
     force: options.Force = False,
+    offline: options.Offline = False,
     as_json: Annotated[bool, typer.Option("--json", help="Every photo's scores, as JSON.")] = False,
 ) -> None:
     """Damage clean photos by a seed, restore and compare them, with a baseline beside.

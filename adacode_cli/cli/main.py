@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from adacode_cli.cli import config, problems, train
+from adacode_cli.cli import config, problems, train, weights
 from adacode_cli.cli.degrade import degrade
+from adacode_cli.cli.doctor import doctor
 from adacode_cli.cli.eval import evaluate
 from adacode_cli.cli.sr import sr
 
@@ -25,7 +26,9 @@ app.command()(sr)
 app.command("eval")(evaluate)
 app.command()(degrade)
 app.command("config")(config.config)
+app.command()(doctor)
 app.add_typer(train.app, name="train")
+app.add_typer(weights.app, name="weights")
 
 
 @app.callback()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,13 +14,31 @@ from adacode_cli.errors import UsageError
 if TYPE_CHECKING:
     from adacode_cli.restore.restorer import Restorer
 
+
 UNITS = {"s": 1, "m": 60, "h": 3600}
 
+
+def forbid_network(value: bool) -> bool:
+    """What --offline does: the Hub's library reads this when it is imported."""
+    if value:
+        os.environ["HF_HUB_OFFLINE"] = "1"
+    return value
+
+
 Weights = Annotated[
-    str | None, typer.Option(help="A bundled model (lite-x4) or a file: .safetensors or .pth.")
+    str | None,
+    typer.Option(
+        metavar="WEIGHTS",
+        help="A model of 'adacode weights list', hf:owner/repo, https://… or a file"
+        " (.safetensors, .pth).",
+    ),
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
 Precision = Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.")]
+Offline = Annotated[
+    bool,
+    typer.Option("--offline", callback=forbid_network, help="Never use the network."),
+]
 Force = Annotated[bool, typer.Option("--force", help="Overwrite results that are there.")]
 
 
@@ -40,17 +59,20 @@ def pixels(text: str) -> int:
 
 
 def choose_weights(task: str, weights: str | None, scale: int | None) -> tuple[str, int]:
-    """The weights' name or path, and their magnification. Raises ``UsageError``."""
+    """The weights' name and their magnification; fetched if only the file tells it.
+
+    Raises ``UsageError``, or ``WeightsError`` for what can't be had.
+    """
     from adacode_cli.weights import catalogue
 
+    problems.show_logs()
     if weights is None:
         scale = 4 if scale is None else scale
         default = catalogue.default_for(task, scale)
         if default is None:
             raise UsageError(f"no bundled model enlarges {scale}×; use --scale 4")
         return default, scale
-    entry = catalogue.BUNDLED.get(weights)
-    found = entry.scale if entry else catalogue.scale_of(weights)
+    found = catalogue.scale_of(weights)
     if scale is not None and scale != found:
         raise UsageError(f"{weights} enlarges {found}×, not {scale}×; leave --scale out")
     return weights, found

@@ -118,6 +118,7 @@ class PictureOptions:
         Path | None,
         typer.Option(help="Write what became of each, as .json or .csv.", rich_help_panel=SCRIPTS),
     ] = None
+    offline: options.Offline = False
     device: Annotated[
         str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.", rich_help_panel=DEVICES)
     ] = "auto"

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import functools
+import logging
 import os
+import re
+import signal
 import sys
+import threading
 import traceback
 from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
 from typing import ParamSpec, TypeVar
 
 import typer
@@ -21,24 +28,42 @@ INTERRUPTED = 130
 debug = False  # set by the program's own --debug
 quiet = False  # set by a command's --quiet: only errors are said
 
+QUERY = re.compile(r"(https?://[^\s?#'\"]+)\?[^\s'\"]*")  # a signed address is a key
+PASSWORD = re.compile(r"(https?://)[^\s/@'\"]+@")
+TOKEN = re.compile(r"\bhf_\w{8,}")
+
+
+class Terminated(BaseException):
+    """SIGTERM: end as on Ctrl-C, with nothing half done."""
+
 
 def explained(command: Callable[P, R]) -> Callable[P, R]:
     """Turn an expected error of ``command`` into one line and exit 1, Ctrl-C into 130."""
 
     @functools.wraps(command)
     def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
+        main = threading.current_thread() is threading.main_thread()
+        if main:
+            signal.signal(signal.SIGTERM, on_sigterm)
         try:
             return command(*args, **kwargs)
         except KeyboardInterrupt:
             complain("interrupted; what was finished is kept")
             raise typer.Exit(INTERRUPTED) from None
+        except Terminated:
+            complain("terminated; what was finished is kept")
+            raise typer.Exit(128 + signal.SIGTERM) from None
         except ModuleNotFoundError as error:
             complain(f"{error.name} is not installed; pip install 'adacode[train]' brings it")
             raise typer.Exit(1) from error
         except EXPECTED as error:
             if not (isinstance(error, UsageError) and is_follower()):
-                complain(str(error), error)
+                complain(stdout_problem(error) or str(error), error)
             raise typer.Exit(2 if isinstance(error, UsageError) else 1) from error
+        finally:
+            if main:  # all is done: what comes while Python ends should end it without a word
+                signal.signal(signal.SIGINT, signal.SIG_DFL)
+                signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
     return guarded
 
@@ -48,10 +73,31 @@ def is_follower() -> bool:
     return int(os.environ.get("RANK", "0")) > 0
 
 
+def on_sigterm(number: int, frame: FrameType | None) -> None:
+    """Raise, so that everything is cleaned up on the way out."""
+    raise Terminated
+
+
+def stdout_problem(error: BaseException) -> str | None:
+    """Why the results can't be told: nobody reads them any more, or their disk is full.
+
+    What is left of them goes nowhere, or Python would complain once more on its way out.
+    """
+    try:
+        sys.stdout.flush()
+        if not isinstance(error, BrokenPipeError):
+            return None
+    except OSError as problem:
+        error = problem
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return f"stdout: {os.strerror(error.errno or errno.EIO)}; what was finished is kept"
+
+
 def complain(message: str, cause: BaseException | None = None) -> None:
     """What went wrong: one line on stderr; with --debug, where."""
     if debug and cause is not None:
-        traceback.print_exception(cause)
+        told = "".join(traceback.format_exception(cause))
+        print(without_secrets(told), file=sys.stderr, flush=True)
     print_line(f"error: {message}")
 
 
@@ -62,5 +108,41 @@ def say(message: str) -> None:
 
 
 def print_line(message: str) -> None:
-    """One line on stderr."""
-    print(f"adacode: {' '.join(message.split())}", file=sys.stderr, flush=True)
+    """One line on stderr, with nothing in it that a terminal would obey, and no secret."""
+    line = without_secrets(" ".join(message.split()))
+    plain = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in line)
+    print(f"adacode: {plain}", file=sys.stderr, flush=True)
+
+
+def without_secrets(text: str) -> str:
+    """``text`` without tokens, passwords and what follows the '?' of an address."""
+    for token in tokens():
+        text = text.replace(token, "***")
+    return TOKEN.sub("***", PASSWORD.sub(r"\1***@", QUERY.sub(r"\1", text)))
+
+
+def tokens() -> list[str]:
+    """The Hub's tokens of this user, as the Hub's tools find them."""
+    known = [os.environ.get(name, "") for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")]
+    if constants := sys.modules.get("huggingface_hub.constants"):
+        file = Path(constants.HF_TOKEN_PATH)
+        known.append(file.read_text().strip() if file.is_file() else "")
+    return [token for token in known if len(token) >= 8]
+
+
+class Lines(logging.Handler):
+    """What our modules and the Hub's library log becomes lines on stderr."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Say it."""
+        say(record.getMessage())
+
+
+def show_logs() -> None:
+    """Show what is announced before the network is used, and the Hub library's warnings."""
+    lines = Lines()
+    for name in ("adacode_cli", "huggingface_hub"):
+        logger = logging.getLogger(name)
+        logger.handlers = [lines]
+        logger.propagate = False
+    logging.getLogger("adacode_cli").setLevel(logging.INFO)

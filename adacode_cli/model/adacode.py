@@ -12,7 +12,7 @@ from huggingface_hub.constants import SAFETENSORS_SINGLE_FILE
 from torch import Tensor, nn
 
 from adacode_cli.model import checkpoint
-from adacode_cli.model.checkpoint import Checkpoint
+from adacode_cli.model.checkpoint import Checkpoint, CheckpointError
 from adacode_cli.model.codebook import BasisCodebook, Quantised
 from adacode_cli.model.config import AdaCodeConfig, Task
 from adacode_cli.model.decoder import Decoder, LiteDecoder
@@ -97,9 +97,20 @@ class AdaCode(
     @classmethod
     def from_checkpoint(cls, stored: Checkpoint, path: Path) -> AdaCode:
         """The model that was read from ``path``. Raises ``CheckpointError``."""
+        # A configuration may claim any size: hold it against the tensors before memory is taken.
+        checkpoint.check(cls.outline(stored.config, path), stored.state, path)
         model = cls(stored.config)
         checkpoint.fill(model, stored.state, path)
         return model.eval()
+
+    @classmethod
+    def outline(cls, config: AdaCodeConfig, path: Path) -> AdaCode:
+        """The network without memory for its tensors. Raises ``CheckpointError``."""
+        try:
+            with torch.device("meta"):
+                return cls(config)
+        except (ValueError, RuntimeError) as error:
+            raise CheckpointError(f"{path}: its numbers make no network ({error})") from error
 
     @classmethod
     def _from_pretrained(

@@ -47,14 +47,30 @@ class AdaCodeConfig:
             raise ValueError(f"family is {self.family!r}; it must be one of {get_args(Family)}")
         if self.task not in get_args(Task):
             raise ValueError(f"task is {self.task!r}; it must be one of {get_args(Task)}")
-        if self.scale not in (1, 2, 4):
-            raise ValueError(f"scale is {self.scale}; it must be 1, 2 or 4")
+        if type(self.scale) is not int or self.scale not in (1, 2, 4):
+            raise ValueError(f"scale is {self.scale!r}; it must be 1, 2 or 4")
         if not self.codebooks:
             raise ValueError("codebooks is empty; AdaCode needs at least one")
-        if len(self.widths) != 4 or min(self.widths) < 1:
+        if len(self.widths) != 4:
             raise ValueError(f"widths is {self.widths}; it must be four channel counts")
-        if self.in_channels not in (3, 4):
-            raise ValueError(f"in_channels is {self.in_channels}; it must be 3, or 4 with a mask")
+        if len(self.encoder_depths) != 2 or len(self.decoder_depths) != 2:
+            raise ValueError("encoder_depths and decoder_depths must be two numbers each")
+        self.check_sizes()
+
+    def check_sizes(self) -> None:
+        """Raise ``ValueError`` for a number that no network has: a file may claim anything."""
+        for field, values, least, largest in (
+            ("widths", self.widths, 1, 4096),
+            ("in_channels", (self.in_channels,), 3, 4),
+            ("encoder_depths", self.encoder_depths, 0, 64),
+            ("decoder_depths", self.decoder_depths, 0, 64),
+            ("codebooks", (len(self.codebooks),), 1, 256),
+            ("codes", [book.codes for book in self.codebooks], 1, 1 << 20),
+            ("dim", [book.dim for book in self.codebooks], 1, 4096),
+        ):
+            for value in values:
+                if type(value) is not int or not least <= value <= largest:
+                    raise ValueError(f"{field} has {value!r}; it must be {least} to {largest}")
 
     @property
     def multiple(self) -> int:

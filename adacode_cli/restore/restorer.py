@@ -33,7 +33,10 @@ class Restorer:
     def load(
         cls, weights: str | Path = "lite-x4", device: str = "auto", precision: str = "auto"
     ) -> Restorer:
-        """By a bundled name or a file. Raises ``CheckpointError`` or ``DeviceError``."""
+        """By a name that ``--weights`` takes, or a file; fetched if it isn't here.
+
+        Raises ``CheckpointError``, ``WeightsError`` or ``DeviceError``.
+        """
         where = resolve_device(device)
         return cls(load_model(weights), where, resolve_precision(precision, where))
 

@@ -119,12 +119,25 @@ def read(path: Path) -> Checkpoint:
         raise CheckpointError(
             f"{path}: refused: it holds more than tensors, or is no torch file"
         ) from error
-    except (OSError, RuntimeError, EOFError) as error:
+    except Exception as error:  # damage comes out as whatever the unpickler stumbled over
         raise CheckpointError(f"{path}: not a readable torch file ({error})") from error
     state = stored.get("params") if isinstance(stored, dict) else None
     if not isinstance(state, dict):
         raise CheckpointError(f"{path}: has no 'params', so it is not a published AdaCode file")
+    refuse_others(state, path)
     try:
         return convert(state)
-    except (KeyError, ValueError) as error:
+    except (KeyError, ValueError, IndexError) as error:
         raise CheckpointError(f"{path}: not a published AdaCode network: {error}") from error
+
+
+def refuse_others(state: Mapping[object, object], path: Path) -> None:
+    """Raise ``CheckpointError`` for what isn't tensors by name, or claims more than it holds."""
+    claimed = 0
+    for name, tensor in state.items():
+        if not isinstance(name, str) or not isinstance(tensor, Tensor):
+            raise CheckpointError(f"{path}: {name!r} in its 'params' is no tensor")
+        claimed += tensor.numel() * tensor.element_size()
+    # A tensor can repeat a few bytes without end; a released file stores every value once.
+    if claimed > 2 * path.stat().st_size:
+        raise CheckpointError(f"{path}: its tensors claim {claimed / 1e6:.0f} MB, more than it has")

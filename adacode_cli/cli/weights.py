@@ -1,0 +1,195 @@
+"""adacode weights: which models there are, where they lie, and how they get there."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from adacode_cli.cli import options, problems
+from adacode_cli.cli.problems import explained
+from adacode_cli.errors import UsageError
+
+if TYPE_CHECKING:
+    from adacode_cli.weights.catalogue import Source
+
+app = typer.Typer(
+    no_args_is_help=True, help="Models: list, fetch, look at, check, convert and publish them."
+)
+
+Name = Annotated[
+    str, typer.Argument(metavar="NAME", help="A model's name, hf:owner/repo…, https://… or a file.")
+]
+Names = Annotated[list[str], typer.Argument(metavar="NAME...", help="As for --weights.")]
+AsJson = Annotated[bool, typer.Option("--json", help="As JSON.")]
+
+
+@app.command("list")
+@explained
+def list_weights(as_json: AsJson = False) -> None:
+    """The models with a name, and whatever else of AdaCode's is in the Hub's cache."""
+    from adacode_cli.weights.shelf import Item, everything
+
+    items = everything()
+    if as_json:
+        typer.echo(json.dumps([item.to_dict() for item in items], indent=1))
+        return
+    show_table(list(Item.HEADINGS), [item.row() for item in items])
+
+
+@app.command()
+@explained
+def pull(names: Names, offline: options.Offline = False) -> None:
+    """Fetch weights, or newer ones, into the cache; their paths go to stdout."""
+    for _, source in sources(names):
+        typer.echo(source.fetch(fresh=True))
+
+
+@app.command()
+@explained
+def info(name: Name, as_json: AsJson = False, offline: options.Offline = False) -> None:
+    """What a model is: its task, codebooks, size and training."""
+    [(_, source)] = sources([name])
+    from adacode_cli.weights.describe import describe
+
+    told = describe(source.fetch()).to_dict()
+    told = {"name": name, "from": source.origin, **told}
+    if as_json:
+        typer.echo(json.dumps(told, indent=1))
+        return
+    for key, value in told.items():
+        typer.echo(f"{key:<11}{printable(value)}".rstrip())
+
+
+@app.command()
+@explained
+def verify(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[NAME...]", help="As for --weights; by default all that is here."),
+    ] = None,
+) -> None:
+    """Hash files and compare with the catalogue or the Hub's record; 1 if one differs."""
+    from adacode_cli.weights.shelf import Verdict, everything, judge
+
+    problems.show_logs()
+    wanted = names or [item.name for item in everything() if item.cached]
+    failed = False
+    for name, source in sources(wanted):
+        verdict = judge(source)
+        failed |= verdict is not Verdict.WHOLE
+        typer.echo(f"{name}: {verdict.value}")
+    if failed:
+        raise typer.Exit(1)
+
+
+@app.command("rm")
+@explained
+def remove(names: Names) -> None:
+    """Take weights out of the cache; what was removed goes to stdout."""
+    for name, source in sources(names):
+        removed = source.remove()
+        if not removed:
+            problems.say(f"{name}: isn't in the cache")
+        for path in removed:
+            typer.echo(path)
+
+
+@app.command()
+@explained
+def path(name: Name) -> None:
+    """Where a model's file lies. Never uses the network; 1 if it isn't here."""
+    [(_, source)] = sources([name])
+    found = source.cached()
+    if found is None:
+        raise FileNotFoundError(f"{name}: isn't here; 'adacode weights pull {name}' fetches it")
+    typer.echo(found)
+
+
+@app.command()
+@explained
+def convert(
+    source: Annotated[Path, typer.Argument(help="A published .pth, or a file of ours.")],
+    target: Annotated[Path, typer.Argument(help="The .safetensors to write.")],
+    half: Annotated[bool, typer.Option("--half", help="Store float16: half the size.")] = False,
+    force: options.Force = False,
+) -> None:
+    """Turn a published checkpoint into safetensors; its path goes to stdout."""
+    if target.suffix != ".safetensors":
+        raise UsageError(f"{target}: the result is a .safetensors file; name it so")
+    if not source.is_file():
+        raise FileNotFoundError(f"{source}: no such file")
+    if target.exists() and (not force or target.samefile(source)):
+        raise FileExistsError(f"{target}: exists already; give another name, or --force")
+    import torch
+
+    from adacode_cli.weights.convert import convert as write
+
+    write(source, target, torch.float16 if half else None)
+    typer.echo(target)
+
+
+@app.command()
+@explained
+def push(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Weights to publish.")],
+    repo: Annotated[str, typer.Option(help="The Hub's repository: owner/name.")],
+    scores: Annotated[
+        Path | None, typer.Option(help="What 'adacode eval --json' printed, for the card.")
+    ] = None,
+    sheet: Annotated[
+        Path | None, typer.Option(help="The picture of 'adacode eval --sheet', for the card.")
+    ] = None,
+    license_name: Annotated[
+        str, typer.Option("--license", help="The Hub's word for your weights' license.")
+    ] = "mit",
+    private: Annotated[bool, typer.Option("--private", help="Make a new repository private.")] = (
+        False
+    ),
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print the card.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace files that the repository has, and its card.")
+    ] = False,
+    offline: options.Offline = False,
+) -> None:
+    """Publish weights with a model card on the Hub; the name to load each by goes to stdout."""
+    problems.show_logs()
+    from adacode_cli.weights import publish
+
+    parcel = publish.pack(files, repo, scores, sheet, license_name)
+    if dry_run:
+        typer.echo(parcel.card)
+        return
+    for name in publish.send(parcel, private=private, force=force):
+        typer.echo(name)
+
+
+def sources(names: list[str]) -> list[tuple[str, Source]]:
+    """What each name means; all are understood before anything is done."""
+    from adacode_cli.weights import catalogue
+
+    problems.show_logs()
+    return [(name, catalogue.source(name)) for name in names]
+
+
+def printable(value: Any) -> str:
+    """A value on one line, with nothing in it that a terminal would obey."""
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return "".join(c if c.isprintable() else " " for c in text)
+
+
+def show_table(headings: list[str], rows: list[list[str]]) -> None:
+    """Columns on stdout; cut to the terminal only where there is one."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False)
+    for heading in headings:
+        table.add_column(heading, no_wrap=True)
+    for row in rows:
+        table.add_row(*(Text(printable(cell)) for cell in row))
+    console = Console()
+    (console if console.is_terminal else Console(width=200)).print(table)
