@@ -40,6 +40,7 @@ def tiny_config(task: Task = "sr", scale: int = 4, books: int = 3) -> AdaCodeCon
         scale=scale,
         codebooks=tuple(CodebookConfig(name, 16, 4) for name in "abcd"[:books]),
         widths=(4, 8, 8, 16),
+        in_channels=4 if task == "inpaint" else 3,
         encoder_depths=(1, 1),
         decoder_depths=(1, 1),
     )

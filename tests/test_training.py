@@ -20,9 +20,11 @@ from adacode_cli.training.code_averages import CodeAverages, perplexity, usage
 from adacode_cli.training.dataset import PatchDataset, find_classes
 from adacode_cli.training.recipes import damage_for
 from adacode_cli.training.settings import Settings
+from adacode_cli.training.squeezenet import SqueezeFeatures
 from adacode_cli.training.stages import LITE, Stage, freeze_for
 from adacode_cli.training.states import States
 from adacode_cli.training.trainer import Lesson, Trainer
+from adacode_cli.training.validation import Validation
 from tests.conftest import Command, tiny_model
 
 CODEBOOK, REPRESENTATION, RESTORATION = (
@@ -36,13 +38,17 @@ def settings(steps: int, **others: object) -> Settings:
     return Settings(**{"steps": steps, **fixed, **others})  # type: ignore[arg-type]
 
 
-def train(photos: Path, folder: Path, stage: Stage, limits: Settings) -> Trainer:
-    """A tiny network through one stage."""
+def train(
+    photos: Path, folder: Path, stage: Stage, limits: Settings, eye: SqueezeFeatures | None = None
+) -> Trainer:
+    """A tiny network through one stage; with an ``eye``, everything watches."""
     restores = stage is RESTORATION
     model = tiny_model(*(("sr", 4) if restores else ("reconstruct", 1)))
     teacher = tiny_model("reconstruct", 1).requires_grad_(False) if restores else None
     dataset = PatchDataset(find_classes(photos), 48, damage_for(model.config), 0, 10**6)
-    trainer = Trainer(model, stage, Lesson(dataset, teacher=teacher), limits, folder)
+    aside = [photos / "cats" / "1.png"] if eye else []
+    lesson = Lesson(dataset, Validation(aside, dataset.damage, eye), eye, teacher)
+    trainer = Trainer(model, stage, lesson, limits, folder)
     trainer.run(lambda _share, _figures: None)
     return trainer
 
@@ -101,6 +107,26 @@ def test_a_resumed_run_is_the_uninterrupted_one(photos: Path, tmp_path: Path) ->
     )
     for name, tensor in ours.state.items():
         assert torch.allclose(tensor, theirs.state[name], atol=1e-3), name
+
+
+def test_resuming_restores_the_discriminator_and_every_random_draw(
+    photos: Path, tmp_path: Path, squeeze_file: Path
+) -> None:
+    eye = SqueezeFeatures(squeeze_file)
+    weights = {"adversarial": 0.1, "perceptual": 0.1, "contrast": 0.1}
+    limits = {"log_every": 1, "losses": weights, "discriminator_width": 8, "workers": 1}
+    train(photos, tmp_path / "whole", RESTORATION, settings(5, **limits), eye)
+    parts = tmp_path / "parts"
+    train(photos, parts, RESTORATION, settings(5, seconds=1e-9, **limits), eye)
+    train(photos, parts, RESTORATION, settings(5, **limits), eye)
+    ours, theirs = (
+        [line for line in logged(folder) if "adversarial" in line]
+        for folder in (tmp_path / "whole", parts)
+    )
+    assert [line["step"] for line in theirs] == [1, 2, 3, 4, 5]
+    for a, b in zip(ours, theirs, strict=True):
+        for name in (*weights, "reconstruction", "discriminator"):
+            assert a[name] == pytest.approx(b[name], rel=1e-4), (a["step"], name)
 
 
 def test_another_run_is_not_continued(photos: Path, tmp_path: Path) -> None:

@@ -165,6 +165,8 @@ class Trainer:
             drop_last=True,
             prefetch_factor=4 if self.settings.workers else None,
             worker_init_fn=leave_signals_to_the_trainer,
+            # Its seed for workers mustn't come out of the losses' random numbers.
+            generator=torch.Generator(),
         )
         batches = iter(self.accelerator.prepare(loader))
         while True:

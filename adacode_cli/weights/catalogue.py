@@ -157,7 +157,7 @@ class Published:
 
 # name, task, scale, SHA-256 of the file: one line a model
 MODELS = """
-lite-x4 sr 4 c40ba13b2967d467061c1a53f09212922d12dae70fa7f8988725da131cfb79a3
+lite-x4 sr 4 f8094c99b094c3f4c944758181dd8da6d53887d23301eab40680fb76628a38aa
 """
 BUNDLED = {
     name: Bundled(name, task, int(scale), digest)

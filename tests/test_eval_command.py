@@ -1,0 +1,148 @@
+"""adacode eval and adacode degrade: the same damage for everyone, and honest figures."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from skimage.metrics import peak_signal_noise_ratio
+
+from adacode_cli.evaluation.protocol import Protocol
+from adacode_cli.model import checkpoint
+from adacode_cli.model.config import Task
+from adacode_cli.training.degradations import Blur, Jpeg, Noise, Resize, follow
+from tests.conftest import Command, make_photo, tiny_config, tiny_model, tree
+
+STEPS = {"blur": Blur, "resize": Resize, "noise": Noise, "jpeg": Jpeg}
+
+
+@pytest.fixture
+def clean(tmp_path: Path) -> Path:
+    """Three clean photos, one of them in a subfolder."""
+    for number, name in enumerate(("a.png", "b.png", "more/a.png")):
+        path = tmp_path / "clean" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        make_photo(96, 72, seed=number).save(path)
+    return tmp_path / "clean"
+
+
+def save_tiny(folder: Path, task: Task, scale: int) -> Path:
+    """A tiny network's file."""
+    path = folder / f"{task}.safetensors"
+    model = tiny_model(task, scale)
+    checkpoint.save(path, model.config, model.state_dict())
+    return path
+
+
+def test_a_test_set_can_be_made_again_from_its_record(
+    clean: Path, tmp_path: Path, adacode: Command
+) -> None:
+    done = adacode("degrade", clean, "-o", "set", "--scale", "2", "--seed", "7")
+    assert len(done.stdout.splitlines()) == 3
+    record = json.loads((tmp_path / "set" / "degradations.json").read_text())
+    assert record["protocol"]["seed"] == 7
+    for told in record["photos"]:
+        with Image.open(tmp_path / "set" / "clean" / f"{told['photo']}.png") as photo:
+            original = np.asarray(photo)
+        steps = [STEPS[step.pop("step")](**step) for step in told["steps"]]
+        with Image.open(tmp_path / "set" / told["degraded"]) as photo:
+            assert np.array_equal(follow(tuple(steps), original), np.asarray(photo))
+            assert photo.size == (48, 36)
+    first = {p: (tmp_path / "set" / p).read_bytes() for p in tree(tmp_path / "set")}
+    assert "exists already" in adacode("degrade", clean, "-o", "set", check=2).stderr
+    adacode("degrade", clean, "-o", "set", "--scale", "2", "--seed", "7", "--force")
+    assert first == {p: (tmp_path / "set" / p).read_bytes() for p in tree(tmp_path / "set")}
+    assert "lies within" in adacode("degrade", clean, "-o", clean / "set", check=2).stderr
+
+
+@pytest.mark.parametrize("kind", ["strokes", "boxes", "outlines"])
+def test_holes_are_white_and_the_mask_tells_where(
+    kind: str, clean: Path, tmp_path: Path, adacode: Command
+) -> None:
+    adacode("degrade", clean, "-o", "set", "--task", "inpaint", "--damage", kind)
+    for name in ("a.png.png", "more/a.png.png"):
+        folder = tmp_path / "set"
+        photo, holed, mask = (
+            np.asarray(Image.open(folder / part / name)) for part in ("clean", "degraded", "masks")
+        )
+        assert 0 < (mask > 0).mean() < 0.6
+        assert np.array_equal(holed[mask == 0], photo[mask == 0])
+        assert (holed[mask > 0] == 255).all()
+
+
+def test_broken_photos_are_told_and_the_rest_is_written(clean: Path, adacode: Command) -> None:
+    (clean / "broken.png").write_bytes(b"no picture")
+    done = adacode("degrade", clean, "-o", "set", check=1)
+    assert "broken.png" in done.stderr
+    assert len(done.stdout.splitlines()) == 3
+
+
+@pytest.mark.parametrize(
+    ("task", "scale", "rows"),
+    [
+        ("sr", 4, {"bicubic", "adacode"}),
+        ("inpaint", 1, {"Telea", "Navier-Stokes", "adacode"}),
+        ("reconstruct", 1, {"adacode"}),
+    ],
+)
+def test_every_task_is_scored_beside_what_anyone_could_do(
+    task: Task, scale: int, rows: set[str], clean: Path, tmp_path: Path, adacode: Command
+) -> None:
+    weights = save_tiny(tmp_path, task, scale)
+    words = ("eval", clean, "--task", task, "--weights", weights, "--json")
+    told = json.loads(adacode(*words).stdout)
+    assert told["mean"].keys() == rows
+    assert len(told["photos"]) == 3
+    assert ("PSNR hole" in told["mean"]["adacode"]) == (task == "inpaint")
+    again = json.loads(adacode(*words, "--every", "3").stdout)
+    assert len(again["photos"]) == 1
+
+
+def test_results_are_compared_with_their_references(
+    clean: Path, tmp_path: Path, adacode: Command
+) -> None:
+    results = tmp_path / "results"
+    results.mkdir()
+    with Image.open(clean / "a.png") as photo:
+        original = np.asarray(photo)
+        photo.save(results / "a_x4.png")
+    with Image.open(clean / "b.png") as photo:
+        photo.resize((48, 36)).save(results / "b.png")
+    done = adacode("eval", results, "--reference", clean, "--json", check=1)
+    assert "48×36 and 96×72" in done.stderr
+    scores = json.loads(done.stdout)["photos"][str(clean / "a.png")]["results"]
+    assert scores["PSNR-Y"] == float("inf")
+    noisy = np.clip(original + np.random.default_rng(0).normal(0, 9, original.shape), 0, 255)
+    Image.fromarray(noisy.astype(np.uint8)).save(results / "a_x4.png")
+    done = adacode("eval", results, "--reference", clean / "a.png", "--border", "4", "--json")
+    found = json.loads(done.stdout)["mean"]["results"]["PSNR-Y"]
+    luma = [luma_of(x)[4:-4, 4:-4] for x in (original, noisy.astype(np.uint8))]
+    wanted = peak_signal_noise_ratio(*luma, data_range=255)  # type: ignore[no-untyped-call]
+    assert found == pytest.approx(wanted, abs=1e-3)
+
+
+def luma_of(pixels: np.ndarray) -> np.ndarray:
+    """Y of BT.601 in [16, 235]."""
+    return 16 + pixels / 255 @ np.array([65.481, 128.553, 24.966])
+
+
+def test_what_cannot_be_scored_is_one_line(clean: Path, tmp_path: Path, adacode: Command) -> None:
+    weights = save_tiny(tmp_path, "sr", 4)
+    words = ("eval", clean, "--weights", weights)
+    assert (
+        "no sr damage is called 'strokes'" in adacode(*words, "--damage", "strokes", check=2).stderr
+    )
+    done = adacode(*words, "--lpips", check=1)
+    assert done.stderr.splitlines()[-1].startswith("adacode: error: LPIPS can't be had")
+    assert "none" not in done.stdout
+    (tmp_path / "empty").mkdir()
+    assert "no photo" in adacode("eval", "empty", "--weights", weights, check=1).stderr
+
+
+def test_a_tasks_first_damage_is_its_default() -> None:
+    assert Protocol("sr", 4).kind == "blind"
+    assert Protocol("inpaint", 1).kind == "strokes"
+    assert tiny_config("inpaint", 1).in_channels == 4
