@@ -12,9 +12,9 @@ from torch import Tensor
 from adacode_cli.model.codebook import Quantised
 from adacode_cli.training import losses
 from adacode_cli.training.discriminator import UNetDiscriminator
+from adacode_cli.training.names import LOSSES
 from adacode_cli.training.perceptual import load_network
 from adacode_cli.training.squeezenet import SqueezeFeatures
-from adacode_cli.training.stages import LOSSES
 from adacode_cli.training.vgg import VggFeatures
 from tests.conftest import shared, tiny_model
 

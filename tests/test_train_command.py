@@ -200,6 +200,18 @@ def test_a_full_disk_keeps_the_last_checkpoint(photos: Path, tmp_path: Path) -> 
     assert not list((tmp_path / "run").rglob("*.unfinished"))
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="limits of a process")
+def test_out_of_memory_says_which_batch_to_try(photos: Path, tmp_path: Path) -> None:
+    words = ["train", "codebook", photos, "-o", tmp_path / "run", "--steps", "2", "--workers", "0"]
+    run = [sys.executable, "-m", "adacode_cli", *map(str, words), "--batch", "4096", "--patch"]
+    limited = f"ulimit -v 5000000; exec {' '.join(run)} 72"
+    done = subprocess.run(
+        ["bash", "-c", limited], check=False, env=environment(), text=True, capture_output=True
+    )
+    assert done.returncode == 1
+    assert "try --batch 2048" in done.stderr.splitlines()[-1]
+
+
 def test_the_official_network_makes_a_step_of_every_stage(
     photos: Path, tmp_path: Path, adacode: Command, squeeze_file: Path
 ) -> None:

@@ -8,10 +8,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from adacode_cli.training.names import LOSSES
+
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-SHOWN = ("reconstruction", "perceptual", "images_per_second", "waiting")
+SHOWN = (*LOSSES, "discriminator", "valid/psnr", "images_per_second", "waiting")
 
 
 def new_progress(description: str, *, hidden: bool = False) -> Progress:

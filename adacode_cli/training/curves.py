@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from adacode_cli.training.figures import read_log
-from adacode_cli.training.stages import LOSSES
+from adacode_cli.training.names import LOSSES
 
 PANELS = ("losses", "valid", "usage", "perplexity")
 

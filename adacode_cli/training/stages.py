@@ -15,24 +15,10 @@ from typing import Literal
 from torch import nn
 
 from adacode_cli.errors import UsageError
+from adacode_cli.training.names import LOSSES
 
 Codes = Literal["frozen", "averages", "gradient"]
 RAMP = 0.15  # of the budget
-
-# Every loss there is: adacode_cli/training/losses.py has a function for each.
-LOSSES = (
-    "reconstruction",
-    "perceptual",
-    "adversarial",
-    "codebook",
-    "commitment",
-    "semantic",
-    "contrast",
-    "feature",
-    "style",
-    "code",
-    "code_style",
-)
 
 
 @dataclass(frozen=True)

@@ -70,6 +70,7 @@ class Trainer:
         self.uses = CodeUses(model.config.codebooks)
         self.step, self.seconds, self.waited, self.best = 0, 0.0, 0.0, float("inf")
         self.stopped_by: int | None = None
+        self.scores: dict[str, float] = {}  # of the last validation
         state = self.states.latest()
         if state is not None:
             self.resume(state)
@@ -281,7 +282,7 @@ class Trainer:
             **self.uses.report(),
         }
         self.log.write(self.step, self.seconds, figures)
-        report(self.progress, figures)
+        report(self.progress, {**figures, **self.scores})
 
     def save(self) -> None:
         """State, averaged weights, validation, sheet and curves; one process writes them."""
@@ -311,6 +312,7 @@ class Trainer:
         if validation is None or not validation.samples:
             return
         scores = validation.score(self.average.restore, self.stage.losses)
+        self.scores = scores
         self.log.write(self.step, self.seconds, scores)
         if scores["valid/loss"] < self.best:
             self.best = scores["valid/loss"]
