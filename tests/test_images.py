@@ -45,17 +45,14 @@ def test_pixels_and_channels_survive(mode: str, tmp_path: Path) -> None:
 def test_what_is_lost_of_a_file_is_said(tmp_path: Path) -> None:
     deep = np.random.default_rng(0).integers(0, 65536, (9, 11, 3), dtype=np.uint16)
     cv2.imwrite(str(tmp_path / "deep.png"), deep)
-    cv2.imwrite(str(tmp_path / "gray.png"), deep[..., 0])
-    for name in ("deep.png", "gray.png"):
-        assert read(tmp_path / name).notes == ("reduced to 8 bits",)
-    gray = read(tmp_path / "gray.png")
-    assert gray.gray
-    assert np.abs(gray.rgb[0] - deep[..., 0] / 65535).max() < 1 / 255
+    assert read(tmp_path / "deep.png").notes == ()
+    assert write(read(tmp_path / "deep.png"), tmp_path / "out.jpg") == ("reduced to 8 bits",)
     frames = [make_photo(8, 8, seed) for seed in range(2)]
     frames[0].save(tmp_path / "moving.gif", save_all=True, append_images=frames[1:])
-    assert read(tmp_path / "moving.gif").notes == ("only its first frame is restored",)
+    assert read(tmp_path / "moving.gif").notes == ("only its first frame is read",)
     make_photo(8, 8).convert("CMYK").save(tmp_path / "print.jpg")
-    assert read(tmp_path / "print.jpg").notes == ("converted from CMYK to sRGB",)
+    said = ("converted from CMYK to sRGB through no profile",)
+    assert read(tmp_path / "print.jpg").notes == said
 
 
 def test_palette_transparency_becomes_alpha(tmp_path: Path) -> None:
@@ -112,7 +109,8 @@ def test_damaged_metadata_costs_no_picture(tmp_path: Path) -> None:
 def test_a_wrong_profile_costs_no_picture(tmp_path: Path) -> None:
     srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     make_photo(16, 16).convert("CMYK").save(tmp_path / "print.jpg", icc_profile=srgb)
-    assert read(tmp_path / "print.jpg").notes == ("converted from CMYK to sRGB",)
+    (note,) = read(tmp_path / "print.jpg").notes
+    assert "from CMYK to sRGB" in note
 
 
 @pytest.mark.parametrize("content", [b"", b"not a picture", b"\x89PNG\r\n\x1a\n broken"])

@@ -87,7 +87,7 @@ def test_a_folder_is_finished_in_spite_of_a_bad_file(tmp_path: Path, adacode: Co
     assert "1 broken.png" in problems[0]
     again = adacode("sr", "my photos", "-o", "out", check=1)
     assert again.stdout == ""
-    assert again.stderr.count("done before") == 3
+    assert "3 done before" in again.stderr
     (folder / "1 broken.png").unlink()
     for _ in range(2):
         adacode("sr", "my photos")

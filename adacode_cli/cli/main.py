@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from adacode_cli.cli import problems, train
+from adacode_cli.cli import config, problems, train
 from adacode_cli.cli.eval import evaluate
 from adacode_cli.cli.sr import sr
 
@@ -22,12 +22,16 @@ app = typer.Typer(
 )
 app.command()(sr)
 app.command("eval")(evaluate)
+app.command("config")(config.config)
 app.add_typer(train.app, name="train")
 
 
 @app.callback()
+@problems.explained
 def program(
+    context: typer.Context,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
 ) -> None:
     """Restore photos with AdaCode: image-adaptive codebooks (ICCV 2023)."""
     problems.debug = debug
+    config.apply(context)

@@ -31,6 +31,14 @@ def seconds(text: str) -> float:
     return float(match[1]) * UNITS[match[2]]
 
 
+def pixels(text: str) -> int:
+    """'500M', '2G' or '1000000' as a number of pixels. Raises ``UsageError``."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([kmg]?)", text.strip().lower())
+    if not match or float(match[1]) == 0:
+        raise UsageError(f"{text!r} is no number of pixels; write 500M for 500 megapixels")
+    return int(float(match[1]) * {"": 1, "k": 10**3, "m": 10**6, "g": 10**9}[match[2]])
+
+
 def choose_weights(task: str, weights: str | None, scale: int | None) -> tuple[str, int]:
     """The weights' name or path, and their magnification. Raises ``UsageError``."""
     from adacode_cli.weights import catalogue

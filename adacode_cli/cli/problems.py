@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import sys
 import traceback
 from collections.abc import Callable
@@ -18,6 +19,7 @@ R = TypeVar("R")
 EXPECTED = (OSError, ValueError, FloatingPointError)
 INTERRUPTED = 130
 debug = False  # set by the program's own --debug
+quiet = False  # set by a command's --quiet: only errors are said
 
 
 def explained(command: Callable[P, R]) -> Callable[P, R]:
@@ -34,19 +36,31 @@ def explained(command: Callable[P, R]) -> Callable[P, R]:
             complain(f"{error.name} is not installed; pip install 'adacode[train]' brings it")
             raise typer.Exit(1) from error
         except EXPECTED as error:
-            complain(str(error), error)
+            if not (isinstance(error, UsageError) and is_follower()):
+                complain(str(error), error)
             raise typer.Exit(2 if isinstance(error, UsageError) else 1) from error
 
     return guarded
+
+
+def is_follower() -> bool:
+    """Whether another process of a launcher's has the same words, and speaks about them."""
+    return int(os.environ.get("RANK", "0")) > 0
 
 
 def complain(message: str, cause: BaseException | None = None) -> None:
     """What went wrong: one line on stderr; with --debug, where."""
     if debug and cause is not None:
         traceback.print_exception(cause)
-    say(f"error: {message}")
+    print_line(f"error: {message}")
 
 
 def say(message: str) -> None:
+    """What a person should know, unless they asked for quiet."""
+    if not quiet:
+        print_line(message)
+
+
+def print_line(message: str) -> None:
     """One line on stderr."""
     print(f"adacode: {' '.join(message.split())}", file=sys.stderr, flush=True)

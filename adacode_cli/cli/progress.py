@@ -5,20 +5,17 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
-
-from adacode_cli.cli import problems
 
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-    from adacode_cli.restore.folder import Done, Job
-
 SHOWN = ("reconstruction", "perceptual", "images_per_second", "waiting")
 
 
-def new_progress(description: str) -> Progress:
-    """A bar on stderr; silent without a terminal."""
+def new_progress(description: str, *, hidden: bool = False) -> Progress:
+    """A bar on stderr; none if it is ``hidden``, or without a terminal."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
     from rich.progress import TimeRemainingColumn as Remaining
@@ -34,7 +31,7 @@ def new_progress(description: str) -> Progress:
     return Progress(
         *columns,
         console=console,
-        disable=not console.is_terminal,
+        disable=hidden or not console.is_terminal,
         transient=True,
         redirect_stdout=sys.stdout.isatty(),
     )
@@ -47,25 +44,29 @@ class PictureBar:
         self.progress = progress
         self.task = progress.add_task("", total=max(pictures, 1), name="")
         self.complete = 0
+        self.begun: dict[Path, float] = {}  # the share of each that is being restored
 
-    def on_tile(self, job: Job, done: int, of: int) -> None:
+    def on_tile(self, source: Path, done: int, of: int) -> None:
         """``done`` of ``of`` tiles of a picture are ready."""
-        name = f"{job.source.name}, tile {done} of {of}"
-        self.progress.update(self.task, completed=self.complete + done / of, name=name)
+        self.begun[source] = done / of
+        self.show(f"{source.name}, tile {done} of {of}")
 
-    def finished(self, result: Done) -> None:
-        """A picture is written: its path to stdout, what it lost to stderr."""
+    def finished(self, source: Path) -> None:
+        """A picture is written, or failed."""
+        self.begun.pop(source, None)
         self.complete += 1
-        self.progress.update(self.task, completed=self.complete, name=result.job.source.name)
-        for note in result.notes:
-            problems.say(f"{result.job.source}: {note}")
-        print(result.job.output, flush=True)  # not echo: rich must see it to make way
+        self.show(source.name)
+
+    def show(self, name: str) -> None:
+        """Move the bar."""
+        completed = self.complete + sum(self.begun.values())
+        self.progress.update(self.task, completed=completed, name=name)
 
 
 @contextmanager
-def picture_bar(pictures: int) -> Iterator[PictureBar]:
+def picture_bar(pictures: int, *, hidden: bool = False) -> Iterator[PictureBar]:
     """A bar by picture and tile."""
-    with new_progress("{task.fields[name]}") as progress:
+    with new_progress("{task.fields[name]}", hidden=hidden) as progress:
         yield PictureBar(progress, pictures)
 
 

@@ -2,32 +2,82 @@
 
 from __future__ import annotations
 
+import glob
+import hashlib
+import re
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 
 from adacode_cli.errors import UsageError
-from adacode_cli.images.read import SUFFIXES
+from adacode_cli.images.formats import BY_SUFFIX, SUFFIXES
+
+STREAM = Path("-")  # standard input, or standard output
+LONGEST = 255  # bytes in a name on every usual file system
+# Windows opens devices by these names, whatever follows after a dot.
+RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³]) *(\.|$)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class Source:
-    """An input, and whether the user named it or it was found in a folder."""
+    """An input, and the folder it was found in; None if the user named it."""
 
     path: Path
-    found: bool = False
+    root: Path | None = None
+
+    @property
+    def found(self) -> bool:
+        """Whether it was found in a folder or by a pattern."""
+        return self.root is not None
 
 
-def find(inputs: list[Path]) -> list[Source]:
-    """Files as named; of folders, the pictures directly in them, sorted."""
+@dataclass(frozen=True)
+class Choice:
+    """Which files of a folder are meant. The patterns are for names or relative paths."""
+
+    recursive: bool = False
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+
+    def allows(self, path: Path, root: Path) -> bool:
+        """Whether a found file is meant."""
+        names = (path.name, path.relative_to(root).as_posix())
+        wanted = not self.include or matches(names, self.include)
+        return wanted and not matches(names, self.exclude)
+
+
+def matches(names: Sequence[str], patterns: Sequence[str]) -> bool:
+    """Whether any name fits any shell pattern."""
+    return any(fnmatch(name, pattern) for name in names for pattern in patterns)
+
+
+def find(inputs: Sequence[Path], choice: Choice | None = None) -> list[Source]:
+    """Files as named; of folders and patterns, the pictures in them, sorted."""
     sources: dict[Path, Source] = {}
     for path in inputs:
-        if path.is_dir():
-            for photo in sorted(filter(is_photo, path.iterdir())):
-                sources.setdefault(photo.resolve(), Source(photo, found=True))
-        else:
-            sources.setdefault(path.resolve(), Source(path))
+        for source in find_one(path, choice or Choice()):
+            sources.setdefault(source.path.resolve(), source)
     return list(sources.values())
+
+
+def find_one(path: Path, choice: Choice) -> list[Source]:
+    """What one word of the command line means."""
+    if path == STREAM:
+        return [Source(path)]
+    if path.is_dir():
+        inside = path.rglob("*") if choice.recursive else path.iterdir()
+        photos = sorted(photo for photo in inside if is_photo(photo) and not hidden(photo, path))
+        return [Source(photo, path) for photo in photos if choice.allows(photo, path)]
+    if glob.has_magic(str(path)) and not path.exists():
+        photos = sorted(Path(name) for name in glob.glob(str(path), recursive=True))  # noqa: PTH207
+        return [
+            Source(photo, photo.parent)
+            for photo in photos
+            if is_photo(photo) and choice.allows(photo, photo.parent)
+        ]
+    return [Source(path)]
 
 
 def is_photo(path: Path) -> bool:
@@ -35,26 +85,45 @@ def is_photo(path: Path) -> bool:
     return path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
 
 
-def name_outputs(sources: list[Source], out: Path | None, suffix: str) -> dict[Source, Path]:
-    """Source → its output: NAME + suffix + .png, beside it or in ``out``.
+def hidden(path: Path, root: Path) -> bool:
+    """Whether a folder between ``root`` and the file is hidden."""
+    return any(part.startswith(".") for part in path.relative_to(root).parts)
 
-    One named file may go to a file of the user's choice: ``out`` with a picture's suffix.
-    Two inputs that differ only by extension keep it in the name. A found picture that is
-    itself the result of another one is left out. Raises ``UsageError`` when two inputs
-    still have one output.
+
+def name_outputs(
+    sources: list[Source], out: Path | None, suffix: str, form: str = ".png"
+) -> dict[Source, Path]:
+    """Source → its output: NAME + suffix + form, beside it or in ``out``, the tree kept.
+
+    form: a file suffix, or 'same' for the source's own. One named file may go to a file of
+    the user's choice: ``out`` with a picture's suffix. Two inputs that differ only by
+    extension keep it in the name. A found picture that is itself the result of another
+    one, or lies in ``out``, is left out. Raises ``UsageError`` when two inputs still have
+    one output.
     """
-    if out is not None and is_file_name(out) and len(sources) == 1:
-        return {sources[0]: out}
-    plain = {s: output_path(s.path, out, suffix) for s in sources}
+    if out == STREAM or (out is not None and is_file_name(out) and len(sources) == 1):
+        return dict.fromkeys(sources, out)
+    sources = [source for source in sources if not lies_in(source, out)]
+    plain = {s: output_path(s, out, suffix, form) for s in sources}
     counts = Counter(path.resolve() for path in plain.values())
     names = {
-        s: path if counts[path.resolve()] == 1 else output_path(s.path, out, suffix, extension=True)
+        s: path
+        if path == STREAM or counts[path.resolve()] == 1
+        else output_path(s, out, suffix, form, extension=True)
         for s, path in plain.items()
     }
     results = {path.resolve() for path in (*plain.values(), *names.values())}
     names = {s: p for s, p in names.items() if not (s.found and s.path.resolve() in results)}
     refuse_shared(names)
     return names
+
+
+def lies_in(source: Source, out: Path | None) -> bool:
+    """Whether a picture was found in the folder of results, below the folder that was named."""
+    if out is None or source.root is None or out.resolve() == source.root.resolve():
+        return False
+    below = out.resolve().is_relative_to(source.root.resolve())
+    return below and source.path.resolve().is_relative_to(out.resolve())
 
 
 def refuse_shared(names: dict[Source, Path]) -> None:
@@ -69,10 +138,35 @@ def refuse_shared(names: dict[Source, Path]) -> None:
             )
 
 
-def output_path(path: Path, out: Path | None, suffix: str, *, extension: bool = False) -> Path:
+def output_path(
+    source: Source, out: Path | None, suffix: str, form: str, *, extension: bool = False
+) -> Path:
     """photo.jpg → photo_x4.png, or photo_jpg_x4.png with its extension."""
+    path = source.path
+    if path == STREAM:
+        return STREAM if out is None else out / f"stdin{suffix}{form}"
+    folder = path.parent
+    if out is not None:
+        below = path.parent.relative_to(source.root) if source.root else Path()
+        folder = out.joinpath(*(unreserved(part) for part in below.parts))
     stem = f"{path.stem}_{path.suffix[1:]}" if extension else path.stem
-    return (out or path.parent) / f"{stem}{suffix}.png"
+    own = path.suffix.lower() if path.suffix.lower() in BY_SUFFIX else ".png"
+    return folder / unreserved(fitting(stem, suffix + (own if form == "same" else form)))
+
+
+def unreserved(name: str) -> str:
+    """A name that is a plain file's on Windows, too."""
+    return f"_{name}" if RESERVED.match(name) else name
+
+
+def fitting(stem: str, ending: str) -> str:
+    """``stem + ending``; a stem that makes it too long is cut, and told from its like."""
+    room = LONGEST - 1 - len(ending.encode())
+    raw = stem.encode("utf-8", "surrogateescape")
+    if len(raw) <= room:
+        return stem + ending
+    digest = hashlib.sha256(raw).hexdigest()[:8]
+    return raw[: room - 9].decode("utf-8", "ignore") + "-" + digest + ending
 
 
 def is_file_name(out: Path) -> bool:

@@ -2,71 +2,250 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
-from adacode_cli.images.picture import Picture, PictureError, Plane
+from adacode_cli.errors import UsageError
+from adacode_cli.images.colour import is_srgb, to_srgb
+from adacode_cli.images.formats import Format, add_plugin, format_of
+from adacode_cli.images.metadata import MARK, TOO_LARGE, finished_exif
+from adacode_cli.images.picture import (
+    Animation,
+    Metadata,
+    Picture,
+    PictureError,
+    Plane,
+    Samples,
+    to_samples,
+)
+from adacode_cli.images.write_exact import write_png, write_tiff
 
-# Visually lossless: a restoration shouldn't be followed by a new loss.
-OPTIONS: dict[str, dict[str, Any]] = {
-    "JPEG": {"quality": 95, "subsampling": "4:4:4"},
-    "WEBP": {"quality": 95},
-    "AVIF": {"quality": 90},
-    "TIFF": {"compression": "tiff_lzw"},
-}
-STRIP = 64  # rows
-WITHOUT_ALPHA = frozenset({"JPEG", "BMP"})
-
-
-def format_of(path: Path) -> str:
-    """Pillow's name of the format for ``path``'s suffix. Raises ``PictureError``."""
-    form = Image.registered_extensions().get(path.suffix.lower())
-    if form is None or form not in Image.SAVE:
-        raise PictureError(
-            f"{path}: can't write {path.suffix or 'a file without suffix'}; use .png"
-        )
-    return form
+NUMBER = itertools.count()  # no two files of a process share an unfinished name
+SINGLE = {"PNG": write_png, "TIFF": write_tiff}  # one picture, written by ourselves
+HOST = socket.gethostname()
 
 
-def write(picture: Picture, path: Path) -> None:
-    """Encode ``picture`` beside ``path``, then rename. Raises ``PictureError``."""
-    form = format_of(path)
-    image = to_image(picture, with_alpha=form not in WITHOUT_ALPHA)
-    kept = {"icc_profile": picture.icc_profile, "exif": picture.exif, "dpi": picture.dpi}
-    known = {name: value for name, value in kept.items() if value is not None}
-    unfinished = path.with_name(f".{os.getpid()}.unfinished{path.suffix}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        image.save(unfinished, format=form, **OPTIONS.get(form, {}), **known)
-        unfinished.replace(path)
-    except (OSError, ValueError) as error:
-        raise PictureError(f"{path}: can't be written ({error})") from error
-    finally:
-        unfinished.unlink(missing_ok=True)
+@dataclass(frozen=True)
+class Encoding:
+    """How a file is to be written."""
+
+    quality: int | None = None  # 1 to 100; None: visually lossless
+    lossless: bool = False
+    strip_metadata: bool = False  # all but the colour profile, which is about the pixels
+    mark: str | None = None  # kept in the file: how it was made
+
+    def options(self, form: Format) -> dict[str, Any]:
+        """What Pillow is to be told. Raises ``UsageError`` for what the format can't do."""
+        check_encoding(self, form)
+        if form.quality is None:
+            return dict(form.options)
+        if self.lossless:
+            return {**form.options, **(form.lossless or {})}
+        return {**form.options, "quality": self.quality or form.quality}
 
 
-def to_image(picture: Picture, *, with_alpha: bool) -> Image.Image:
-    """8-bit L, LA, RGB or RGBA; where alpha can't stay, white shows through."""
-    rgb, alpha = picture.rgb, picture.alpha
-    if alpha is not None and not with_alpha:
-        rgb, alpha = rgb * alpha + (1 - alpha), None
-    channels = rgb.mean(0, keepdims=True) if picture.gray else rgb
-    stacked = channels if alpha is None else np.concatenate([channels, alpha[None]])
-    return Image.fromarray(to_bytes(stacked))
+def check_encoding(encoding: Encoding, form: Format) -> None:
+    """Raise ``UsageError`` for a wish that the format can't grant."""
+    name = form.suffixes[0][1:]
+    if encoding.quality is not None and not 1 <= encoding.quality <= 100:
+        raise UsageError(f"--quality {encoding.quality}: it goes from 1 to 100")
+    if encoding.lossless and form.lossless is None:
+        raise UsageError(f"{name} has no lossless form; use --format png, webp or tiff")
+    if encoding.quality is not None and encoding.lossless:
+        raise UsageError("--quality and --lossless exclude each other")
 
 
-def to_bytes(channels: Plane) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """(C, H, W) in [0, 1] → (H, W, C) of 8 bits, (H, W) for one channel.
+def write(
+    picture: Picture | Animation, path: Path, encoding: Encoding | None = None
+) -> tuple[str, ...]:
+    """Encode beside ``path``, then rename; returns notes on what the format can't hold.
 
-    By strips of rows: a whole copy in floats would double what a large picture needs.
+    Raises ``PictureError``.
     """
-    count, height, width = channels.shape
-    pixels = np.empty((height, width, count), np.uint8)
-    for top in range(0, height, STRIP):
-        strip = channels[:, top : top + STRIP].transpose(1, 2, 0)
-        pixels[top : top + STRIP] = np.rint(255 * np.clip(strip, 0, 1))
-    return pixels[..., 0] if count == 1 else pixels
+    form = format_of(path)
+    add_plugin(form, str(path))
+    try:
+        with unfinished(path) as (file, finish):
+            notes = encode(picture, file, form, encoding or Encoding())
+            finish()
+    except (OSError, ValueError, SystemError, RuntimeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise PictureError(f"{path}: can't be written ({reason})") from error
+    return notes
+
+
+@contextmanager
+def unfinished(path: Path) -> Iterator[tuple[IO[bytes], Any]]:
+    """A file to write to that takes ``path``'s name when ``finish`` is called, else goes."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    other = path.with_name(f".{HOST[:40]}.{os.getpid()}.{next(NUMBER)}.unfinished")
+    try:
+        with other.open("x+b") as file:
+
+            def finish() -> None:
+                file.close()
+                other.replace(path)
+
+            yield file, finish
+    finally:
+        other.unlink(missing_ok=True)
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Clear away what processes of this machine left that were killed while writing."""
+    for path in folder.glob(f".{HOST[:40]}.*.unfinished"):
+        number = path.name.removeprefix(f".{HOST[:40]}.").split(".")[0]
+        if number.isdigit() and not runs(int(number)):
+            path.unlink(missing_ok=True)
+
+
+def runs(process: int) -> bool:
+    """Whether a process is alive; one that can't be asked is."""
+    if os.name == "nt":
+        return True  # there, os.kill would end it
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def encode(
+    picture: Picture | Animation, file: IO[bytes], form: Format, encoding: Encoding
+) -> tuple[str, ...]:
+    """Write ``picture`` to an open file; returns notes on what the format can't hold."""
+    frames = picture.frames if isinstance(picture, Animation) else (picture,)
+    notes: list[str] = []
+    if len(frames) > 1 and not form.moving:
+        notes.append(f"only its first frame is kept: {form.name} has one")
+        frames = frames[:1]
+    metadata = frames[0].metadata
+    if encoding.strip_metadata:
+        metadata = Metadata(metadata.icc_profile)
+    first = replace(frames[0], metadata=metadata)
+    exif = finished_exif(first.metadata, first.size, encoding.mark, dpi=not form.dpi)
+    if len(frames) == 1 and form.name in SINGLE and (first.depth == 16 or form.name == "TIFF"):
+        SINGLE[form.name](file, first.samples, first.metadata, exif)
+        return tuple(notes)
+    images = [to_image(replace(first, samples=f.samples), form, notes) for f in frames]
+    options = {**encoding.options(form), **metadata_options(first, form, exif, encoding, notes)}
+    if form.name == "AVIF" and images[0].mode == "L":
+        options["subsampling"] = "4:0:0"
+    if len(images) > 1 and isinstance(picture, Animation):
+        options.update(moving_options(picture, images, form))
+    images[0].save(file, format=form.name, **options)
+    return tuple(dict.fromkeys(notes))
+
+
+def to_image(picture: Picture, form: Format, notes: list[str]) -> Image.Image:
+    """8-bit L, LA, RGB or RGBA, as far as the format can hold them."""
+    samples = picture.samples
+    if picture.depth == 16:
+        samples = reduce_depth(samples)
+        notes.append("reduced to 8 bits")
+    if picture.transparent and not form.alpha:
+        samples = on_white(samples)
+        notes.append("white shows where it was transparent")
+    image = Image.fromarray(samples[..., 0] if samples.shape[2] == 1 else samples)
+    profile = picture.metadata.icc_profile
+    if profile and not form.profile and not is_srgb(profile):
+        notes.append("converted to sRGB: its format holds no colour profile")
+        return through_profile(image, profile)
+    return image
+
+
+def through_profile(image: Image.Image, profile: bytes) -> Image.Image:
+    """The colours in sRGB; the alpha as it is."""
+    if "A" not in image.mode:
+        return to_srgb(image, profile, image.mode)
+    opaque = to_srgb(image.convert(image.mode[:-1]), profile, image.mode[:-1])
+    opaque.putalpha(image.getchannel("A"))
+    return opaque
+
+
+def reduce_depth(samples: Samples) -> Samples:
+    """16 bits to the nearest of 8."""
+    return ((samples.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8)
+
+
+def on_white(samples: Samples) -> Samples:
+    """8 bits without alpha, as seen on white."""
+    alpha = samples[..., -1:].astype(np.float32) / 255
+    seen = samples[..., :-1] * alpha + 255 * (1 - alpha)
+    return np.rint(seen).astype(np.uint8)
+
+
+def metadata_options(
+    picture: Picture, form: Format, exif: Image.Exif, encoding: Encoding, notes: list[str]
+) -> dict[str, Any]:
+    """The metadata in the words that Pillow has for them in this format."""
+    metadata = picture.metadata
+    options: dict[str, Any] = {}
+    if metadata.icc_profile and form.profile:
+        options["icc_profile"] = metadata.icc_profile
+    if metadata.dpi and form.dpi:
+        options["dpi"] = metadata.dpi
+    if metadata.xmp and form.exif:
+        place_xmp(options, fitting(metadata.xmp, "XMP", form, notes), form)
+    if form.exif and len(exif):
+        options["exif"] = fitting(exif.tobytes(), "EXIF", form, notes)
+    if form.name == "GIF" and encoding.mark:
+        options["comment"] = (MARK + encoding.mark).encode()
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def fitting(blob: bytes, name: str, form: Format, notes: list[str]) -> bytes | None:
+    """``blob``, unless the format can't hold so much."""
+    if form.name == "JPEG" and len(blob) > TOO_LARGE:
+        notes.append(f"its {name} is dropped: {len(blob)} bytes are too many for a JPEG")
+        return None
+    if form.name == "TIFF" and name == "XMP":
+        notes.append("its XMP is dropped: the pages of a TIFF are written without")
+        return None
+    return blob
+
+
+def place_xmp(options: dict[str, Any], xmp: bytes | None, form: Format) -> None:
+    """Where Pillow wants the XMP of this format."""
+    if xmp is None:
+        return
+    if form.name == "PNG":
+        info = PngInfo()
+        info.add_itxt("XML:com.adobe.xmp", xmp.decode("utf-8", "replace"))
+        options["pnginfo"] = info
+    else:
+        options["xmp"] = xmp
+
+
+def moving_options(animation: Animation, images: list[Image.Image], form: Format) -> dict[str, Any]:
+    """What makes several images one animation, or several pages."""
+    options: dict[str, Any] = {"save_all": True, "append_images": images[1:]}
+    if not animation.durations:
+        return options
+    options["duration"] = [round(ms) for ms in animation.durations]
+    if "A" in images[0].mode:  # no frame shows through another
+        options.update({"GIF": {"disposal": 2}, "WEBP": {"kmin": 0, "kmax": 1}}.get(form.name, {}))
+    if form.name in {"PNG", "WEBP"}:
+        options["loop"] = animation.loops
+    elif form.name == "GIF" and animation.loops != 1:
+        # A GIF counts what comes after the first time, and says nothing if it is the only one.
+        options["loop"] = max(animation.loops - 1, 0)
+    return options
+
+
+def to_bytes(channels: Plane) -> Any:
+    """(C, H, W) in [0, 1] → (H, W, C) of 8 bits, (H, W) for one channel."""
+    samples = to_samples([channels])
+    return samples[..., 0] if samples.shape[2] == 1 else samples

@@ -1,113 +1,278 @@
-"""Many files: plan every output before a model loads, run one by one, report each."""
+"""Many files: read ahead, restored on one device or several, written behind."""
 
 from __future__ import annotations
 
+import io
+import sys
+import threading
+import time
+import warnings
+from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from adacode_cli.errors import UsageError
-from adacode_cli.images.naming import Source, find, is_file_name, name_outputs
-from adacode_cli.images.read import read
-from adacode_cli.images.write import format_of, write
-from adacode_cli.restore.picture import restore_picture
-from adacode_cli.restore.restorer import Restorer
+from adacode_cli.images.alpha import fill_transparent
+from adacode_cli.images.colour import lock_colour
+from adacode_cli.images.formats import BY_NAME, Format, add_plugin
+from adacode_cli.images.naming import STREAM
+from adacode_cli.images.picture import Animation, Picture, PictureError
+from adacode_cli.images.read import MAX_PIXELS, decode, load
+from adacode_cli.images.write import Encoding, encode, write
+from adacode_cli.restore.plan import Job
+from adacode_cli.restore.result import Result, Span
+
+OnTile = Callable[[int, int], None]
+Process = Callable[[Picture, OnTile], Picture]
+# What reading, restoring and writing raise; RuntimeError is how PyTorch says that memory ran out.
+EXPECTED = (ValueError, OSError, ArithmeticError, MemoryError, RuntimeError)
+CODECS = 2  # threads that read, and as many that write
+
+
+class Stopped(Exception):  # noqa: N818 not a fault
+    """The run was ended while a picture was being restored."""
 
 
 @dataclass(frozen=True)
-class Job:
-    """One picture to restore."""
+class Worker:
+    """A device with a model on it, and what it does to a picture."""
 
-    source: Path
-    output: Path
-
-
-@dataclass(frozen=True)
-class Failure:
-    """One picture that wasn't restored, and why: a line that names it."""
-
-    source: Path
-    reason: str
-    cause: Exception | None = None
+    process: Process
+    device: str
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What will be done, what is done already, and what can't be."""
+class Handling:
+    """How files are read and written, whatever happens in between."""
 
-    jobs: list[Job]
-    done_before: list[Job]
-    failures: list[Failure]
+    encoding: Encoding = field(default_factory=Encoding)
+    stream_format: Format = BY_NAME["PNG"]  # of what goes to standard output
+    max_pixels: int = MAX_PIXELS
+    color_lock: bool = False
+    fail_fast: bool = False
 
 
-def make_plan(inputs: list[Path], out: Path | None, suffix: str, *, force: bool) -> Plan:
-    """Name every output and look for trouble. No picture is opened.
+@dataclass(frozen=True)
+class Loaded:
+    """A decoded file, and when it was read."""
 
-    Raises ``UsageError`` when several inputs are to go into one file, or nothing is to be done.
+    content: Picture | Animation
+    span: Span
+
+
+class FolderRun:
+    """Jobs on their way through reading, a device, and writing.
+
+    ``report`` hears each result as it is there, ``on_tile`` how far a picture is; both from
+    whichever thread it happens in, one at a time.
     """
-    sources = find(inputs)
-    if not sources:
-        raise UsageError(f"no picture in {', '.join(map(str, inputs))}")
-    if out is not None and is_file_name(out) and (len(sources) > 1 or sources[0].found):
-        raise UsageError(f"{out} is one file, but there are several inputs; give a folder with -o")
-    plan = Plan([], [], [])
-    outputs = name_outputs(sources, out, suffix)
-    read_from = {source.path.resolve() for source in outputs}
-    for source, output in outputs.items():
-        place(plan, source, output, read_from, force=force)
-    return plan
 
+    def __init__(
+        self,
+        jobs: list[Job],
+        workers: list[Worker],
+        handling: Handling,
+        report: Callable[[Result], None],
+        on_tile: Callable[[Job, int, int], None],
+    ) -> None:
+        self.jobs, self.workers, self.handling = deque(jobs), workers, handling
+        self.report, self.on_tile = report, on_tile
+        self.began = time.perf_counter()
+        self.stop = threading.Event()
+        self.lock, self.reporting = threading.Lock(), threading.RLock()
+        self.readers = ThreadPoolExecutor(CODECS, "read")
+        self.writers = ThreadPoolExecutor(CODECS, "write")
+        # What waits in memory: as much read as can be restored next, as much to be written.
+        self.ahead: deque[tuple[Job, Future[Loaded]]] = deque()
+        self.slots = threading.Semaphore(CODECS + 1)
+        self.crash: BaseException | None = None
 
-def place(plan: Plan, source: Source, output: Path, read_from: set[Path], *, force: bool) -> None:
-    """Put one input where it belongs in the plan."""
-    format_of(output)
-    if not source.path.exists():
-        plan.failures.append(Failure(source.path, f"{source.path}: no such file"))
-    elif output.resolve() in read_from:
-        reason = f"{output}: is an input and would be overwritten; give another name with -o"
-        plan.failures.append(Failure(source.path, reason))
-    elif not output.exists() or force:
-        plan.jobs.append(Job(source.path, output))
-    elif source.found:
-        plan.done_before.append(Job(source.path, output))
-    else:
-        reason = f"{output}: exists already; use --force to overwrite it"
-        plan.failures.append(Failure(source.path, reason))
+    def run(self) -> None:
+        """Until all is done or stopped. One bad picture is a failed result; the rest goes on."""
+        with silent_decoders():
+            try:
+                if len(self.workers) == 1:
+                    self.work(self.workers[0])  # here: so Ctrl-C ends it at once
+                else:
+                    self.work_side_by_side()
+            except BaseException:
+                self.stop.set()
+                raise
+            finally:
+                self.readers.shutdown(cancel_futures=True)
+                self.writers.shutdown()  # what is computed is written
+        if self.crash is not None:
+            raise self.crash
 
-
-@dataclass(frozen=True)
-class Done:
-    """One picture that was restored and written."""
-
-    job: Job
-    notes: tuple[str, ...] = ()
-
-
-def run_plan(
-    plan: Plan, load: Callable[[], Restorer], on_tile: Callable[[Job, int, int], None]
-) -> Iterator[Done | Failure]:
-    """Each result as it is there. One bad picture is a ``Failure``; the rest goes on.
-
-    The model is loaded when there is something to do.
-    """
-    yield from plan.failures
-    if not plan.jobs:
-        return
-    restorer = load()
-    for job in plan.jobs:
+    def work_side_by_side(self) -> None:
+        """A thread for each device; each takes the next picture when it is ready."""
+        threads = [
+            threading.Thread(target=self.guarded, args=(self.work, worker), daemon=True)
+            for worker in self.workers
+        ]
         try:
-            yield run_job(job, restorer, on_tile)
-        # RuntimeError is how PyTorch says that memory ran out
-        except (ValueError, OSError, ArithmeticError, MemoryError, RuntimeError) as error:
-            reason = str(error) or type(error).__name__
-            if str(job.source) not in reason:
-                reason = f"{job.source}: {reason}"
-            yield Failure(job.source, reason, error)
+            for thread in threads:
+                thread.start()
+            while any(thread.is_alive() for thread in threads):
+                threads[0].join(0.1)
+                time.sleep(0 if threads[0].is_alive() else 0.05)
+        finally:
+            if any(thread.is_alive() for thread in threads):
+                self.stop.set()
+            for thread in threads:
+                thread.join()
+
+    def guarded(self, function: Callable[..., None], *args: object) -> None:
+        """Call ``function`` in a thread; what nobody expected ends the run."""
+        try:
+            function(*args)
+        except BaseException as error:  # noqa: BLE001 raised again in the main thread
+            self.crash = self.crash or error
+            self.stop.set()
+
+    def next(self) -> tuple[Job, Future[Loaded]] | None:
+        """The next picture, being read or read already; more are started to be read."""
+        with self.lock:
+            if self.stop.is_set():
+                return None
+            while self.jobs and len(self.ahead) <= len(self.workers) + 1:
+                job = self.jobs.popleft()
+                self.ahead.append((job, self.readers.submit(self.read, job)))
+            return self.ahead.popleft() if self.ahead else None
+
+    def work(self, worker: Worker) -> None:
+        """Restore pictures on one device until there are none left."""
+        while (item := self.next()) is not None:
+            job, future = item
+            result = Result(job.source, job.output, "done")
+            try:
+                loaded = future.result()
+                result = replace(
+                    result,
+                    device=worker.device,
+                    input_size=loaded.content.size,
+                    notes=loaded.content.notes,
+                    timeline={"read": loaded.span},
+                )
+                began = self.now()
+                restored = self.restore(job, loaded.content, worker)
+            except Stopped:
+                return
+            except EXPECTED as error:
+                self.finish(failed(result, error))
+                continue
+            timeline = {**result.timeline, "compute": (began, self.now())}
+            self.slots.acquire()
+            result = replace(result, output_size=restored.size, timeline=timeline)
+            self.writers.submit(self.guarded, self.write, job, restored, result)
+
+    def read(self, job: Job) -> Loaded:
+        """A file's bytes, decoded. Raises ``PictureError``."""
+        began = self.now()
+        data = sys.stdin.buffer.read() if job.source == STREAM else load(job.source)
+        name = "standard input" if job.source == STREAM else str(job.source)
+        content = with_source(decode(data, name, self.handling.max_pixels), job.source)
+        return Loaded(content, (began, self.now()))
+
+    def restore(
+        self, job: Job, content: Picture | Animation, worker: Worker
+    ) -> Picture | Animation:
+        """A picture, or every frame of an animation, by the worker's model."""
+        frames = content.frames if isinstance(content, Animation) else (content,)
+        restored = []
+        for number, frame in enumerate(frames):
+
+            def on_tile(done: int, of: int, number: int = number) -> None:
+                if self.stop.is_set():
+                    raise Stopped
+                with self.reporting:
+                    self.on_tile(job, number * of + done, len(frames) * of)
+
+            on_tile(0, 1)
+            after = worker.process(frame, on_tile)
+            restored.append(lock(after, frame) if self.handling.color_lock else after)
+        if isinstance(content, Animation):
+            return replace(content, frames=tuple(restored))
+        return restored[0]
+
+    def write(self, job: Job, restored: Picture | Animation, result: Result) -> None:
+        """Into a file, whole or not at all, or to standard output; then report."""
+        began = self.now()
+        try:
+            if job.output == STREAM:
+                notes = write_stream(restored, self.handling)
+            else:
+                notes = write(restored, job.output, self.handling.encoding)
+        except EXPECTED as error:
+            self.finish(failed(result, error))
+        else:
+            timeline = {**result.timeline, "write": (began, self.now())}
+            seconds = sum(end - start for start, end in timeline.values())
+            # A process may have added notes of its own.
+            said = tuple(dict.fromkeys((*result.notes, *restored.notes, *notes)))
+            self.finish(replace(result, notes=said, timeline=timeline, seconds=seconds))
+        finally:
+            self.slots.release()
+
+    def finish(self, result: Result) -> None:
+        """Tell the result; a failed one may end the run."""
+        with self.reporting:
+            self.report(result)
+        if result.status == "failed" and self.handling.fail_fast:
+            self.stop.set()
+
+    def now(self) -> float:
+        """Seconds since the run began."""
+        return time.perf_counter() - self.began
 
 
-def run_job(job: Job, restorer: Restorer, on_tile: Callable[[Job, int, int], None]) -> Done:
-    """Read, restore and write one picture."""
-    picture = read(job.source)
-    restored = restore_picture(restorer, picture, lambda done, of: on_tile(job, done, of))
-    write(restored, job.output)
-    return Done(job, picture.notes)
+def failed(result: Result, error: Exception) -> Result:
+    """The result as a failure, its reason a line that names the file."""
+    reason = str(error) or type(error).__name__
+    if str(result.source) not in reason and str(result.output) not in reason:
+        reason = f"{result.source}: {reason}"
+    return replace(result, status="failed", error=reason, cause=error, output_size=None)
+
+
+def with_source(content: Picture | Animation, source: Path) -> Picture | Animation:
+    """The same, knowing its file."""
+    if isinstance(content, Animation):
+        return replace(content, frames=tuple(replace(f, source=source) for f in content.frames))
+    return replace(content, source=source)
+
+
+def lock(after: Picture, before: Picture) -> Picture:
+    """``after`` with the coarse colour of ``before``."""
+    original = before.rgb
+    if before.alpha is not None:
+        original = fill_transparent(original, before.alpha)
+    return after.with_pixels(lock_colour(after.rgb, original), after.alpha)
+
+
+def write_stream(restored: Picture | Animation, handling: Handling) -> tuple[str, ...]:
+    """To standard output, once it is encoded as a whole. Raises ``PictureError``."""
+    add_plugin(handling.stream_format, "standard output")
+    encoded = io.BytesIO()
+    try:
+        notes = encode(restored, encoded, handling.stream_format, handling.encoding)
+    except (OSError, ValueError) as error:
+        raise PictureError(f"standard output: can't be written ({error})") from error
+    sys.stdout.buffer.write(encoded.getvalue())
+    sys.stdout.buffer.flush()
+    return notes
+
+
+@contextmanager
+def silent_decoders() -> Iterator[None]:
+    """No warnings from decoders in any thread; what a person should know is in the notes."""
+    import cv2
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+        try:
+            yield
+        finally:
+            cv2.utils.logging.setLogLevel(level)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import numpy as np
 import torch
@@ -16,16 +15,13 @@ from adacode_cli.restore.restorer import Restorer
 def restore_picture(
     restorer: Restorer, picture: Picture, on_tile: Callable[[int, int], None] | None = None
 ) -> Picture:
-    """The restored picture, with its alpha and metadata."""
+    """The restored picture at its depth, with its alpha and metadata."""
     rgb, alpha = picture.rgb, picture.alpha
     if alpha is not None:
         rgb = fill_transparent(rgb, alpha)
     restored = restorer(torch.from_numpy(rgb), on_tile).numpy()
-    return replace(
-        picture,
-        rgb=restored,
-        alpha=None if alpha is None else restore_alpha(restorer, alpha, on_tile),
-        dpi=picture.dpi and (picture.dpi[0] * restorer.scale, picture.dpi[1] * restorer.scale),
+    return picture.with_pixels(
+        restored, None if alpha is None else restore_alpha(restorer, alpha, on_tile)
     )
 
 

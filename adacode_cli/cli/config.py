@@ -1,0 +1,162 @@
+"""adacode config: the user's own defaults, from a settings file and the environment."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from adacode_cli.cli import problems
+from adacode_cli.errors import UsageError
+
+Command = Any  # typer brings a click of its own
+PREFIX = "ADACODE_"
+# Of one run, not of a person.
+NEVER = frozenset({"help", "out", "dry_run", "report", "include", "exclude", "sheet"})
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A default that the user chose, and where."""
+
+    value: Any
+    where: str
+
+
+def settings_path() -> Path:
+    """The settings file, there or not: $ADACODE_CONFIG, or in the user's own folder."""
+    if chosen := os.environ.get(f"{PREFIX}CONFIG"):
+        return Path(chosen)
+    if os.name == "nt":
+        base = Path(os.environ.get("APPDATA", Path.home()))
+    else:
+        base = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
+    return base / "adacode" / "config.toml"
+
+
+def read_file() -> dict[str, Any]:
+    """The settings file's content, empty where there is none. Raises ``UsageError``."""
+    path = settings_path()
+    if not path.is_file():
+        return {}
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        import tomli as tomllib
+    try:
+        with path.open("rb") as file:
+            return tomllib.load(file)
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: no TOML ({error})") from error
+
+
+def keys_of(command: Command) -> dict[str, str]:
+    """The settings a command has: its long options' names → its parameters' names."""
+    return {
+        key: str(parameter.name)
+        for parameter in command.params
+        if parameter.param_type_name == "option"
+        for word in parameter.opts[-1:]
+        if (key := word.lstrip("-").replace("-", "_")) not in NEVER
+    }
+
+
+def commands_of(group: Command, *names: str) -> Iterator[tuple[tuple[str, ...], Command]]:
+    """Every command of the program under its names."""
+    for name, command in getattr(group, "commands", {}).items():
+        if hasattr(command, "commands"):
+            yield from commands_of(command, *names, name)
+        else:
+            yield (*names, name), command
+
+
+def settings(group: Command) -> dict[tuple[str, ...], dict[str, Setting]]:
+    """For each command, the settings that were made for it: option → value and place.
+
+    A variable of the environment wins over a command's own table in the file, which wins
+    over the file's top level. Raises ``UsageError`` for a name that no command has.
+    """
+    content, path = read_file(), settings_path()
+    commands = dict(commands_of(group))
+    known = {key for command in commands.values() for key in keys_of(command)}
+    chosen: dict[tuple[str, ...], dict[str, Setting]] = {names: {} for names in commands}
+    for name, value in content.items():
+        if isinstance(value, dict):
+            use_table(chosen, commands, (name,), value, path)
+        elif underscored(name) not in known:
+            raise UsageError(f"{path}: no command has the setting {name!r}")
+    for names, command in commands.items():
+        for key in keys_of(command):
+            top = content.get(key, content.get(key.replace("_", "-")))
+            if top is not None and key not in chosen[names]:
+                chosen[names][key] = Setting(top, str(path))
+            if (variable := PREFIX + key.upper()) in os.environ:
+                chosen[names][key] = Setting(os.environ[variable], variable)
+    return chosen
+
+
+def use_table(
+    chosen: dict[tuple[str, ...], dict[str, Setting]],
+    commands: dict[tuple[str, ...], Command],
+    names: tuple[str, ...],
+    table: dict[str, Any],
+    path: Path,
+) -> None:
+    """Take over the settings of one command from its table. Raises ``UsageError``."""
+    for name, value in table.items():
+        if isinstance(value, dict):
+            use_table(chosen, commands, (*names, name), value, path)
+        elif names not in commands:
+            raise UsageError(f"{path}: no command is called {' '.join(names)}")
+        elif underscored(name) not in keys_of(commands[names]):
+            raise UsageError(f"{path}: {' '.join(names)} has no setting {name!r}")
+        else:
+            chosen[names][underscored(name)] = Setting(value, str(path))
+
+
+def underscored(name: str) -> str:
+    """max-pixels as max_pixels."""
+    return name.replace("-", "_")
+
+
+def apply(context: typer.Context) -> None:
+    """Make the settings the defaults of every command. Raises ``UsageError``."""
+    group = context.command
+    commands = dict(commands_of(group))
+    defaults: dict[str, Any] = {}
+    for names, chosen in settings(group).items():
+        keys = keys_of(commands[names])
+        place = defaults
+        for name in names:
+            place = place.setdefault(name, {})
+        place.update({keys[key]: setting.value for key, setting in chosen.items()})
+    context.default_map = defaults
+
+
+@problems.explained
+def config(context: typer.Context) -> None:
+    """Show the settings in force: from the settings file, then ADACODE_* variables.
+
+    The file is TOML. At its top, options by their long names hold for every command that
+    has them: device = "cuda:1", max-pixels = "500M". In a table, for that command: [sr].
+    """
+    path = settings_path()
+    root = context.find_root()
+    typer.echo(f"# {path}{'' if path.is_file() else ' (not there)'}")
+    for names, chosen in settings(root.command).items():
+        if chosen:
+            typer.echo(f"[{'.'.join(names)}]")
+        for key, setting in sorted(chosen.items()):
+            typer.echo(f"{key} = {written(setting.value)}  # {setting.where}")
+
+
+def written(value: Any) -> str:
+    """A value as TOML has it."""
+    import json
+
+    return json.dumps(value, ensure_ascii=False)

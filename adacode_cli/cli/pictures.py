@@ -1,0 +1,335 @@
+"""What every command that turns pictures into pictures shares: its options, plan, run, report."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, dataclass, field, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Concatenate, ParamSpec, get_type_hints
+
+import typer
+
+from adacode_cli.cli import options, problems
+from adacode_cli.cli.report import Output, Report
+from adacode_cli.errors import UsageError
+
+if TYPE_CHECKING:
+    from adacode_cli.images.formats import Format
+    from adacode_cli.restore.folder import Handling, Worker
+    from adacode_cli.restore.plan import Plan, Wishes
+
+P = ParamSpec("P")
+Size = tuple[int, int]  # width and height
+FILES, SCRIPTS, DEVICES = "Files and folders", "Scripts", "Devices"
+
+
+@dataclass(frozen=True)
+class PictureOptions:
+    """The shared options, as the user gave them."""
+
+    inputs: Annotated[
+        list[Path],
+        typer.Argument(metavar="INPUT...", help="Photos, folders, patterns; - is standard input."),
+    ]
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "-o", "--out", help="File, folder or - (standard output); else beside each input."
+        ),
+    ] = None
+    recursive: Annotated[
+        bool,
+        typer.Option("-r", "--recursive", help="Folders in folders, too.", rich_help_panel=FILES),
+    ] = False
+    include: Annotated[
+        list[str] | None,
+        typer.Option(metavar="PATTERN", help="Only such files of folders.", rich_help_panel=FILES),
+    ] = None
+    exclude: Annotated[
+        list[str] | None,
+        typer.Option(metavar="PATTERN", help="No such files of folders.", rich_help_panel=FILES),
+    ] = None
+    skip_existing: Annotated[
+        bool | None,
+        typer.Option(
+            help="Leave alone what was done before with the same settings; so in folders.",
+            rich_help_panel=FILES,
+            show_default=False,
+        ),
+    ] = None
+    force: Annotated[
+        bool,
+        typer.Option("--force", help="Overwrite results that are there.", rich_help_panel=FILES),
+    ] = False
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run", help="Tell what would be done, and how long.", rich_help_panel=FILES
+        ),
+    ] = False
+    format: Annotated[
+        str | None,
+        typer.Option(
+            help="same, png, jpg, webp, tif, bmp, gif, avif, heic or jxl; else png.",
+            rich_help_panel=FILES,
+        ),
+    ] = None
+    quality: Annotated[
+        int | None,
+        typer.Option(
+            help="1 to 100, where a format loses something; else visually lossless.",
+            rich_help_panel=FILES,
+        ),
+    ] = None
+    lossless: Annotated[
+        bool, typer.Option("--lossless", help="Lose nothing.", rich_help_panel=FILES)
+    ] = False
+    strip_metadata: Annotated[
+        bool,
+        typer.Option("--strip-metadata", help="No EXIF, XMP or resolution.", rich_help_panel=FILES),
+    ] = False
+    color_lock: Annotated[
+        bool,
+        typer.Option("--color-lock", help="Hold the input's coarse colour.", rich_help_panel=FILES),
+    ] = False
+    max_pixels: Annotated[
+        str,
+        typer.Option(help="Refuse larger inputs; 500M is 500 megapixels.", rich_help_panel=FILES),
+    ] = "250M"
+    json: Annotated[
+        bool,
+        typer.Option("--json", help="A JSON object a picture on stdout.", rich_help_panel=SCRIPTS),
+    ] = False
+    null: Annotated[
+        bool,
+        typer.Option("-0", "--null", help="NUL after each path.", rich_help_panel=SCRIPTS),
+    ] = False
+    quiet: Annotated[
+        bool, typer.Option("-q", "--quiet", help="Only errors.", rich_help_panel=SCRIPTS)
+    ] = False
+    fail_fast: Annotated[
+        bool,
+        typer.Option("--fail-fast", help="Stop at the first failure.", rich_help_panel=SCRIPTS),
+    ] = False
+    report: Annotated[
+        Path | None,
+        typer.Option(help="Write what became of each, as .json or .csv.", rich_help_panel=SCRIPTS),
+    ] = None
+    device: Annotated[
+        str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.", rich_help_panel=DEVICES)
+    ] = "auto"
+    devices: Annotated[
+        str | None,
+        typer.Option(help="Several at once: cuda:0,cuda:1.", rich_help_panel=DEVICES),
+    ] = None
+    precision: Annotated[
+        str, typer.Option(help="auto, fp32, bf16 or fp16.", rich_help_panel=DEVICES)
+    ] = "auto"
+
+
+@dataclass(frozen=True)
+class Operation:
+    """What a command does to a picture: all that differs between these commands.
+
+    load takes a device's name and returns what turns one picture into another there.
+    settings are all that shapes a result besides the weights: they tell results apart.
+    """
+
+    name: str  # the command
+    suffix: str  # between a result's name and its extension
+    weights: str  # a name or a path
+    load: Callable[[str], Worker]
+    settings: Mapping[str, object] = field(default_factory=dict)
+    resize: Callable[[Size], Size] = lambda size: size
+
+
+def takes_pictures(command: Callable[Concatenate[PictureOptions, P], None]) -> Callable[..., None]:
+    """Give ``command`` the shared options in place of its first parameter."""
+    first, *own = inspect.signature(command, eval_str=True).parameters.values()
+    hints = get_type_hints(PictureOptions, include_extras=True)
+    shared = [
+        inspect.Parameter(
+            option.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=inspect.Parameter.empty if option.default is MISSING else option.default,
+            annotation=hints[option.name],
+        )
+        for option in fields(PictureOptions)
+    ]
+    own = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own]
+
+    @functools.wraps(command)
+    def with_pictures(**words: object) -> None:
+        given = {option.name: words.pop(option.name) for option in fields(PictureOptions)}
+        command(PictureOptions(**given), **words)  # type: ignore[arg-type, call-arg]
+
+    parameters = [*shared[:2], *own, *shared[2:]]
+    with_pictures.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    with_pictures.__annotations__ = {p.name: p.annotation for p in parameters}
+    assert first.name not in with_pictures.__annotations__
+    return with_pictures
+
+
+def restore_pictures(given: PictureOptions, operation: Operation) -> None:
+    """Plan, run and report; ends with exit code 1 if a picture failed."""
+    from adacode_cli.restore.result import Summary
+    from adacode_cli.restore.team import Team
+
+    problems.quiet = given.quiet
+    check(given)
+    team = Team(given.device)
+    plan, wishes, weights = team.agree(lambda: settle(given, operation))
+    if given.dry_run:
+        if team.leads:
+            tell_plan(given, operation, plan)
+        return
+    devices = given.devices.split(",") if given.devices else [team.device(given.device)]
+    mine = replace(plan, jobs=team.part(plan.jobs), settled=plan.settled if team.leads else [])
+    report = Report(output_of(given, plan), weights, len(mine.jobs) + len(mine.settled))
+    try:
+        run(mine, handling(given, wishes), partial_load(operation, devices), report)
+    except KeyboardInterrupt:
+        report.write(given.report, report.summary)
+        raise
+    parts = team.gather((report.summary, report.results))
+    team.part_ways()
+    if team.leads:
+        total = functools.reduce(Summary.plus, (summary for summary, _ in parts))
+        report.results = [result for _, results in parts for result in results]
+        report.close(total, given.report)
+        if total.failed or total.not_started:
+            raise typer.Exit(1)
+
+
+def check(given: PictureOptions) -> None:
+    """Raise ``UsageError`` for options that exclude each other."""
+    if given.devices and given.device != "auto":
+        raise UsageError("--device and --devices exclude each other")
+    if given.json and given.null:
+        raise UsageError("--json and --null exclude each other")
+    if given.report and given.report.suffix not in {".json", ".csv"}:
+        raise UsageError(f"{given.report}: a report's name ends in .json or .csv")
+    if given.report and not given.report.absolute().parent.is_dir():
+        raise UsageError(f"{given.report}: its folder is missing")
+    if given.force and given.skip_existing:
+        raise UsageError("--force and --skip-existing exclude each other")
+    stream = Path("-")
+    if stream in given.inputs and len(given.inputs) > 1:
+        raise UsageError("- stands for the only input")
+    if given.json and stream in (given.out, *given.inputs) and given.out in (None, stream):
+        raise UsageError("--json and a picture can't share standard output; use -o FILE")
+
+
+def settle(given: PictureOptions, operation: Operation) -> tuple[Plan, Wishes, str]:
+    """The plan, what it was made from, and the hash of the weights. Raises ``UsageError``."""
+    from adacode_cli.images.formats import format_named
+    from adacode_cli.images.naming import Choice
+    from adacode_cli.images.write import Encoding, check_encoding
+    from adacode_cli.restore.plan import Wishes, fingerprint, hash_file, make_plan
+    from adacode_cli.weights import catalogue
+
+    word = given.format or "png"
+    form = "same" if word == "same" else format_named(word).suffixes[0]
+    encoding = Encoding(given.quality, given.lossless, given.strip_metadata)
+    if form != "same" and given.out is None:
+        check_encoding(encoding, format_named(word))
+    weights = hash_file(catalogue.find(operation.weights))
+    settings = {
+        **operation.settings,
+        "precision": given.precision,
+        "encoding": encoding,
+        "color_lock": given.color_lock,
+    }
+    mark = fingerprint(operation.name, weights, settings)
+    wishes = Wishes(
+        inputs=tuple(given.inputs),
+        out=given.out,
+        suffix=operation.suffix,
+        form=form,
+        choice=Choice(given.recursive, tuple(given.include or ()), tuple(given.exclude or ())),
+        force=given.force,
+        skip_existing=given.skip_existing,
+        encoding=replace(encoding, mark=mark),
+    )
+    return make_plan(wishes), wishes, weights
+
+
+def output_of(given: PictureOptions, plan: Plan) -> Output:
+    """What is said on standard output."""
+    if any(job.output == Path("-") for job in plan.jobs):
+        return Output.PICTURE
+    return Output.JSON if given.json else Output.NULL if given.null else Output.LINES
+
+
+def handling(given: PictureOptions, wishes: Wishes) -> Handling:
+    """How files are read and written."""
+    from adacode_cli.restore.folder import Handling
+
+    return Handling(
+        encoding=wishes.encoding,
+        stream_format=stream_format(given),
+        max_pixels=options.pixels(given.max_pixels),
+        color_lock=given.color_lock,
+        fail_fast=given.fail_fast,
+    )
+
+
+def stream_format(given: PictureOptions) -> Format:
+    """What goes to standard output: PNG, unless --format says otherwise."""
+    from adacode_cli.images.formats import format_named
+
+    return format_named("png" if given.format in {None, "same"} else str(given.format))
+
+
+def partial_load(operation: Operation, devices: list[str]) -> Callable[[], list[Worker]]:
+    """The model on every device, when it is needed."""
+    return lambda: [operation.load(device.strip()) for device in devices]
+
+
+def run(plan: Plan, how: Handling, load: Callable[[], list[Worker]], report: Report) -> None:
+    """What is settled, then every job. The model is loaded when there is something to do."""
+    for result in plan.settled:
+        report.add(result)
+    if how.fail_fast and report.summary.failed:
+        return
+    if plan.jobs:
+        from adacode_cli.images.write import remove_unfinished
+        from adacode_cli.restore.folder import FolderRun
+
+        for folder in plan.folders:
+            remove_unfinished(folder)
+        workers = load()
+        with report.bar():
+            FolderRun(plan.jobs, workers, how, report.add, report.on_tile).run()
+
+
+def tell_plan(given: PictureOptions, operation: Operation, plan: Plan) -> None:
+    """What would be done, on standard output; how long it would take, on stderr."""
+    from adacode_cli.cli.report import tell_job, tell_time
+    from adacode_cli.images.picture import PictureError
+    from adacode_cli.images.read import read_size
+
+    failed, sizes = 0, []
+    for result in plan.settled:
+        failed += result.status == "failed"
+        if result.error:
+            problems.complain(result.error)
+        tell_job(result.source, result.output, result.status, None, None, as_json=given.json)
+    for job in plan.jobs:
+        size = None
+        try:
+            size = read_size(job.source)
+        except PictureError as error:
+            failed += 1
+            problems.complain(str(error), error)
+        after = operation.resize(size) if size else None
+        tell_job(job.source, job.output, "planned", size, after, as_json=given.json)
+        sizes += [size] if size else []
+    if sizes and not given.quiet:
+        devices = given.devices.split(",") if given.devices else [given.device]
+        pixels = sum(width * height for width, height in sizes)
+        tell_time(operation.load(devices[0]), pixels, len(sizes), len(devices))
+    if failed:
+        raise typer.Exit(1)

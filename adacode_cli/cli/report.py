@@ -1,0 +1,187 @@
+"""Results on stdout and in a report file, everything else on stderr."""
+
+from __future__ import annotations
+
+import csv
+import enum
+import io
+import json
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from adacode_cli.cli import problems
+from adacode_cli.cli.progress import PictureBar, picture_bar
+
+if TYPE_CHECKING:
+    from adacode_cli.restore.folder import Worker
+    from adacode_cli.restore.plan import Job
+    from adacode_cli.restore.result import Result, Summary
+
+Size = tuple[int, int]
+SAMPLE = 128  # pixels a side of the picture that is timed
+
+
+class Output(enum.Enum):
+    """What standard output is for."""
+
+    LINES = "a path a line"
+    NULL = "a path and a NUL"
+    JSON = "an object a line"
+    PICTURE = "the picture itself"
+
+
+class Report:
+    """Tells each result as it comes, and keeps it."""
+
+    def __init__(self, output: Output, weights: str, planned: int) -> None:
+        self.output, self.weights, self.planned = output, weights, planned
+        self.results: list[Result] = []
+        self.began = time.perf_counter()
+        self.shown: PictureBar | None = None
+        if hasattr(sys.stdout, "reconfigure"):
+            sys.stdout.reconfigure(errors="surrogateescape")  # names that are no text
+
+    @contextmanager
+    def bar(self) -> Iterator[None]:
+        """A bar while pictures are being restored."""
+        jobs = self.planned - len(self.results)
+        with picture_bar(jobs, hidden=problems.quiet) as self.shown:
+            yield
+        self.shown = None
+
+    def on_tile(self, job: Job, done: int, of: int) -> None:
+        """How far a picture is."""
+        if self.shown:
+            self.shown.on_tile(job.source, done, of)
+
+    def add(self, result: Result) -> None:
+        """A picture's end: to stdout what a script needs, to stderr what a person should know."""
+        self.results.append(result)
+        if self.shown:
+            self.shown.finished(result.source)
+        for note in result.notes:
+            problems.say(f"{result.source}: {note}")
+        if result.error is not None:
+            problems.complain(result.error, result.cause)
+        if self.output is Output.JSON:
+            tell(json.dumps(result.to_json(self.weights)))
+        elif result.status == "done" and self.output is not Output.PICTURE:
+            tell(str(result.output), end="\0" if self.output is Output.NULL else "\n")
+
+    @property
+    def summary(self) -> Summary:
+        """What there is so far."""
+        from adacode_cli.restore.result import summarise
+
+        return summarise(self.results, self.planned, time.perf_counter() - self.began)
+
+    def close(self, total: Summary, path: Path | None) -> None:
+        """The last words, and the report file."""
+        if self.output is Output.JSON:
+            tell(json.dumps({"summary": as_json(total)}))
+        if total.total > 1 or total.skipped:
+            problems.say(in_words(total))
+        self.write(path, total)
+
+    def write(self, path: Path | None, total: Summary) -> None:
+        """All results as a file, .json or .csv, whole or not at all."""
+        if path is None:
+            return
+        rows = [result.to_json(self.weights) for result in self.results]
+        if path.suffix == ".csv":
+            text = as_table(rows)
+        else:
+            text = json.dumps({"summary": as_json(total), "pictures": rows}, indent=1) + "\n"
+        unfinished = path.with_name(f".{path.name}.unfinished")
+        unfinished.write_text(text, encoding="utf-8", newline="")
+        unfinished.replace(path)
+
+
+def tell(text: str, end: str = "\n") -> None:
+    """One piece of the answer, at once and as a whole."""
+    print(text, end=end, flush=True)  # not echo: rich must see it to make way
+
+
+def as_json(total: Summary) -> dict[str, Any]:
+    """The summary's numbers."""
+    return {**asdict(total), "total": total.total, "seconds": round(total.seconds, 3)}
+
+
+def in_words(total: Summary) -> str:
+    """The summary in a line."""
+    parts = [f"{total.done} restored"]
+    if total.skipped:
+        parts.append(f"{total.skipped} done before (--force does them again)")
+    if total.failed:
+        parts.append(f"{total.failed} failed")
+    if total.not_started:
+        parts.append(f"{total.not_started} not started")
+    return f"{', '.join(parts)}; {duration(total.seconds)}"
+
+
+def as_table(rows: list[dict[str, Any]]) -> str:
+    """The results as CSV, sizes as 640x480."""
+    text = io.StringIO()
+    columns = [name for name in rows[0] if name != "timeline"] if rows else ["input"]
+    writer = csv.DictWriter(text, columns, extrasaction="ignore")
+    writer.writeheader()
+    for row in rows:
+        sizes = {n: "x".join(map(str, row[n] or ())) for n in ("input_size", "output_size")}
+        writer.writerow({**row, **sizes, "warnings": "; ".join(row["warnings"])})
+    return text.getvalue()
+
+
+def tell_job(
+    source: Path,
+    output: Path,
+    status: str,
+    before: Size | None,
+    after: Size | None,
+    *,
+    as_json: bool,
+) -> None:
+    """One line of a plan."""
+    if as_json:
+        row = {"input": str(source), "output": str(output), "status": status}
+        tell(json.dumps({**row, "input_size": before, "output_size": after}))
+    else:
+        words = {"skipped": "done before", "failed": "impossible"}.get(status, "")
+        tell(f"{source}{in_pixels(before)} → {output}{in_pixels(after)}  {words}".rstrip())
+
+
+def in_pixels(size: Size | None) -> str:
+    """640×480, with a space before it."""
+    return f" {size[0]}×{size[1]}" if size else ""
+
+
+def tell_time(worker: Worker, pixels: int, pictures: int, devices: int) -> None:
+    """How long it would take, by a small picture restored now."""
+    import numpy as np
+
+    from adacode_cli.images.picture import Picture
+
+    noise = np.random.default_rng(0).integers(0, 256, (SAMPLE, SAMPLE, 3), dtype=np.uint8)
+    try:
+        for _ in range(2):  # the first one warms up
+            began = time.perf_counter()
+            worker.process(Picture(noise), lambda _done, _of: None)
+            seconds = time.perf_counter() - began
+    except (ValueError, OSError, RuntimeError) as error:
+        problems.say(f"{pictures} pictures; no estimate of the time ({error})")
+        return
+    total = duration(seconds * pixels / SAMPLE**2 / devices)
+    what = f"{pictures} pictures of {pixels / 1e6:,.2f} megapixels"
+    problems.say(f"{what}: about {total} on {worker.device}, writing not counted")
+
+
+def duration(seconds: float) -> str:
+    """2.5 s, 3 min 10 s, 4 h 5 min."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"

@@ -1,0 +1,119 @@
+"""More than 8 bits a channel, which Pillow would reduce."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import cv2
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+from PIL import Image
+
+from adacode_cli.images.picture import PictureError, Samples
+
+ORIENTATION = 274  # the tag
+TWELVE_BITS, DEEP, MONOCHROME = 0b0010_0000, 0b0100_0000, 0b0001_0000
+
+
+def is_deep(image: Image.Image, data: bytes) -> bool:
+    """Whether an opened, not yet loaded file holds more than 8 bits a channel."""
+    if image.format == "AVIF":
+        return bool(av1_flags(data) & DEEP)
+    if image.format == "HEIF":
+        return int(image.info.get("bit_depth", 8)) > 8
+    return (
+        image.mode.startswith("I") or image.mode == "F" or ";16" in str(getattr(image, "tile", ""))
+    )
+
+
+def is_monochrome(image: Image.Image, data: bytes) -> bool:
+    """Whether an AVIF holds gray only, which Pillow decodes to RGB."""
+    return image.format == "AVIF" and bool(av1_flags(data) & MONOCHROME)
+
+
+def av1_flags(data: bytes) -> int:
+    """The third byte of an AVIF's decoder configuration: depth, gray and subsampling."""
+    place = data.find(b"av1C", 0, 1 << 16)
+    return data[place + 6] if 0 <= place < len(data) - 6 else 0
+
+
+def read_deep(image: Image.Image, data: bytes) -> Samples:
+    """(H, W, C) of 16 bits, as they lie in the file.
+
+    Raises ``PictureError`` for a layout that can't be read.
+    """
+    if image.format == "TIFF" and image.mode not in {"CMYK", "LAB"}:
+        return to_uint16(read_tiff(data))
+    if image.format == "PNG":
+        gray = image.mode.startswith("I") or "LA;16" in str(getattr(image, "tile", ""))
+        return from_opencv(data, gray=gray)
+    if image.format == "AVIF":
+        full = 4095 if av1_flags(data) & TWELVE_BITS else 1023
+        deep = from_opencv(data, gray=is_monochrome(image, data)).astype(np.float32)
+        return to_uint16(deep / np.float32(full))
+    if image.format == "HEIF":
+        return read_heif(data)
+    return to_uint16(np.asarray(image))
+
+
+def from_opencv(data: bytes, *, gray: bool) -> Samples:
+    """An encoded picture by OpenCV, its channels in our order; of gray, one."""
+    decoded: Any = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    if decoded is None:
+        raise PictureError("its pixels can't be decoded")
+    if decoded.ndim == 2:
+        return decoded[..., None]
+    order = ([0] if gray else [2, 1, 0]) + [3] * (decoded.shape[2] == 4)
+    return decoded[..., order]
+
+
+def read_heif(data: bytes) -> Samples:
+    """10 or 12 bits as 16, by the plug-in that opened the file."""
+    import pillow_heif
+
+    file: Any = pillow_heif.open_heif(io.BytesIO(data), convert_hdr_to_8bit=False)
+    samples = np.asarray(file)
+    return samples[..., None] if samples.ndim == 2 else samples
+
+
+def read_tiff(data: bytes) -> NDArray[Any]:
+    """The first page of a TIFF, (H, W, C), whatever its samples are."""
+    with tifffile.TiffFile(io.BytesIO(data)) as file:
+        page: Any = file.pages[0]
+        channels = page.samplesperpixel
+        if channels > 4 or page.photometric not in {
+            tifffile.PHOTOMETRIC.MINISBLACK,
+            tifffile.PHOTOMETRIC.RGB,
+        }:
+            raise PictureError(f"a TIFF of {channels} channels, {page.photometric.name}")
+        try:
+            pixels = page.asarray()
+        except ValueError:  # a compression that it leaves to a package we don't need
+            return from_opencv(without_orientation(data, page), gray=channels < 3)
+        if channels > 1 and page.planarconfig == tifffile.PLANARCONFIG.SEPARATE:
+            pixels = np.moveaxis(pixels, 0, -1)
+    return pixels.reshape(page.imagelength, page.imagewidth, channels)
+
+
+def without_orientation(data: bytes, page: Any) -> bytes:
+    """The file with its orientation overwritten: OpenCV would apply it, and can't always."""
+    if ORIENTATION not in page.tags:
+        return data
+    place = page.tags[ORIENTATION].valueoffset
+    upright = (1).to_bytes(2, "little" if page.parent.byteorder == "<" else "big")
+    return data[:place] + upright + data[place + 2 :]
+
+
+def to_uint16(pixels: NDArray[Any]) -> Samples:
+    """16 bits from 16 as they are, from floats in [0, 1], or from wider integers cut off."""
+    pixels = pixels[..., None] if pixels.ndim == 2 else pixels
+    if pixels.dtype == np.uint16:
+        return np.ascontiguousarray(pixels, dtype=np.uint16)  # in this machine's byte order
+    if pixels.dtype == np.uint8:
+        return pixels
+    if pixels.dtype.kind == "f":
+        scaled = np.nan_to_num(np.clip(pixels, 0, 1)) * 65535
+        return np.rint(scaled).astype(np.uint16)
+    return np.clip(pixels, 0, 65535).astype(np.uint16)

@@ -1,0 +1,149 @@
+"""Every output's name and every trouble that can be foreseen, before a model loads."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from adacode_cli.errors import UsageError
+from adacode_cli.images.formats import format_of
+from adacode_cli.images.naming import (
+    STREAM,
+    Choice,
+    Source,
+    find,
+    is_file_name,
+    name_outputs,
+)
+from adacode_cli.images.write import Encoding, check_encoding
+from adacode_cli.restore.result import Result
+
+
+@dataclass(frozen=True)
+class Job:
+    """One picture to restore."""
+
+    source: Path
+    output: Path
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What the user asked for, as far as it decides which files are read and written."""
+
+    inputs: tuple[Path, ...]
+    out: Path | None = None
+    suffix: str = ""  # between a result's name and its extension
+    form: str = ".png"  # a file suffix, or 'same'
+    choice: Choice = field(default_factory=Choice)
+    force: bool = False
+    skip_existing: bool | None = None  # None: in folders only
+    encoding: Encoding = field(default_factory=Encoding)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What will be done, and what is settled already: done before, or impossible."""
+
+    jobs: list[Job]
+    settled: list[Result]
+
+    @property
+    def folders(self) -> set[Path]:
+        """Where results go."""
+        return {job.output.parent for job in self.jobs if job.output != STREAM}
+
+
+def make_plan(wishes: Wishes) -> Plan:
+    """Name every output and look for trouble. No picture is decoded.
+
+    Raises ``UsageError`` when several inputs are to go into one file, when nothing is to be
+    done, or when a format can't do what is wished.
+    """
+    sources = find(wishes.inputs, wishes.choice)
+    if not sources:
+        raise UsageError(f"no picture in {', '.join(map(str, wishes.inputs))}")
+    out = wishes.out
+    one_file = out is not None and (out == STREAM or is_file_name(out))
+    if one_file and (len(sources) > 1 or sources[0].found):
+        raise UsageError(f"{out} is one file, but there are several inputs; give a folder with -o")
+    plan = Plan([], [])
+    outputs = name_outputs(sources, out, wishes.suffix, wishes.form)
+    read_from = {source.path.resolve() for source in outputs}
+    for source, output in outputs.items():
+        if output != STREAM:
+            check_encoding(wishes.encoding, format_of(output))
+        place(plan, source, output, read_from, wishes)
+    return plan
+
+
+def place(plan: Plan, source: Source, output: Path, read_from: set[Path], wishes: Wishes) -> None:
+    """Put one input where it belongs in the plan."""
+    trouble = trouble_with(source.path, output, read_from)
+    if trouble is None and output != STREAM and output.exists() and not wishes.force:
+        skip = source.found if wishes.skip_existing is None else wishes.skip_existing
+        trouble = why_not_done(output, wishes.encoding) if skip else f"{output}: exists already"
+        if trouble is None:
+            plan.settled.append(Result(source.path, output, "skipped"))
+            return
+        trouble += "; use --force to overwrite it"
+    if trouble is None:
+        plan.jobs.append(Job(source.path, output))
+    else:
+        plan.settled.append(Result(source.path, output, "failed", error=trouble))
+
+
+def trouble_with(source: Path, output: Path, read_from: set[Path]) -> str | None:
+    """What stands in the way, in a line that names it."""
+    if source != STREAM and not source.exists():
+        return f"{source}: no such file"
+    if source != STREAM and not os.access(source, os.R_OK):
+        return f"{source}: may not be read"
+    if output == STREAM:
+        return None
+    if output.resolve() in read_from:
+        return f"{output}: is an input and would be overwritten; give another name with -o"
+    folder = next(parent for parent in output.absolute().parents if parent.exists())
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        return f"{output}: nothing can be written into {folder}"
+    return None
+
+
+def why_not_done(output: Path, encoding: Encoding) -> str | None:
+    """Why an existing output isn't what would be made now; None if it is, as far as it tells."""
+    from adacode_cli.images.metadata import read_mark
+
+    form = format_of(output)
+    marked = form.exif or form.name == "GIF"
+    if encoding.mark is None or encoding.strip_metadata or not marked:
+        return None
+    mark = read_mark(output)
+    if mark is None:
+        return f"{output}: exists, and nothing in it says that it was made by this command"
+    if mark.split()[1:] != encoding.mark.split()[1:]:
+        return f"{output}: exists, made with other settings or weights"
+    return None
+
+
+def fingerprint(command: str, weights: str, settings: Mapping[str, object]) -> str:
+    """What tells results apart: the command and a hash of all that shapes a result.
+
+    weights: the hash of their file. The program's version comes first, and isn't compared.
+    """
+    from adacode_cli import __version__
+
+    content = json.dumps([command, weights, settings], sort_keys=True, default=str)
+    return f"{__version__} {command} {hashlib.sha256(content.encode()).hexdigest()[:16]}"
+
+
+def hash_file(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
