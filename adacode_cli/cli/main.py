@@ -9,6 +9,9 @@ import typer
 
 from adacode_cli.cli import config, problems, train
 from adacode_cli.cli.eval import evaluate
+from adacode_cli.cli.inpaint import inpaint
+from adacode_cli.cli.inspect import inspect
+from adacode_cli.cli.reconstruct import reconstruct
 from adacode_cli.cli.sr import sr
 
 # Large tensors on huge pages: 15 % faster on a CPU. PyTorch reads this when it is imported.
@@ -21,6 +24,9 @@ app = typer.Typer(
     help="Restore photos with AdaCode: image-adaptive codebooks (ICCV 2023).",
 )
 app.command()(sr)
+app.command()(inpaint)
+app.command()(reconstruct)
+app.command()(inspect)
 app.command("eval")(evaluate)
 app.command("config")(config.config)
 app.add_typer(train.app, name="train")

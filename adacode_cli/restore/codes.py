@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import zipfile
 from dataclasses import dataclass, field
@@ -14,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from adacode_cli.images.whole import write_whole
+from adacode_cli.images.write import unfinished
 
 SUFFIX = ".npz"
 
@@ -58,16 +57,20 @@ class CodesFile:
 def save(file: CodesFile, path: Path) -> None:
     """As a NumPy archive of ``indices``, ``weights``, ``story`` (JSON) and the extra arrays."""
     story = json.dumps({**file.story, "size": file.codes.size})
-    content = io.BytesIO()
-    np.savez_compressed(
-        content,
-        allow_pickle=False,
-        indices=file.codes.indices,
-        weights=file.codes.weights,
-        story=np.frombuffer(story.encode(), np.uint8),
+    arrays = {
+        "indices": file.codes.indices,
+        "weights": file.codes.weights,
+        "story": np.frombuffer(story.encode(), np.uint8),
         **file.extra,
-    )
-    write_whole(path, content.getvalue())
+    }
+    save_arrays(path, arrays)
+
+
+def save_arrays(path: Path, arrays: dict[str, NDArray[Any]]) -> None:
+    """A NumPy archive, whole or not at all. Raises ``OSError``."""
+    with unfinished(path) as (file, finish):
+        np.savez_compressed(file, allow_pickle=False, **arrays)  # type: ignore[arg-type]
+        finish()
 
 
 def load(path: Path) -> CodesFile:

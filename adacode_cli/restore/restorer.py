@@ -48,12 +48,18 @@ class Restorer:
 
         Raises ``FloatingPointError`` rather than return a picture with holes in it.
         """
+        return self.finished(self.restore_any(image, on_tile))
+
+    def restore_any(
+        self, image: Tensor, on_tile: Callable[[int, int], None] | None = None
+    ) -> Tensor:
+        """(C, H, W) as the network takes it → (3, s·H, s·W), unclamped; in tiles if large."""
         if self.scale * max(image.shape[-2:]) <= WHOLE:
-            return self.finished(self.restore_whole(image))
+            return self.restore_whole(image)
         tile, overlap = TILE // self.scale, OVERLAP // self.scale
         multiple = self.model.config.multiple
-        return self.finished(
-            restore_tiled(image, self.restore_whole, self.scale, tile, overlap, multiple, on_tile)
+        return restore_tiled(
+            image, self.restore_whole, self.scale, tile, overlap, multiple, on_tile
         )
 
     def finished(self, restored: Tensor) -> Tensor:
