@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -50,33 +51,56 @@ class Restorer:
 
         Raises ``FloatingPointError`` rather than return a picture with holes in it.
         """
+        return self.finished(self.restore_any(image, on_tile))
+
+    def restore_any(
+        self, image: Tensor, on_tile: Callable[[int, int], None] | None = None
+    ) -> Tensor:
+        """(C, H, W) as the network takes it → (3, s·H, s·W), unclamped; in tiles if large."""
         if self.scale * max(image.shape[-2:]) <= WHOLE:
-            restored = self.restore_whole(image)
-        else:
-            tile, overlap = TILE // self.scale, OVERLAP // self.scale
-            multiple = self.model.config.multiple
-            restored = restore_tiled(
-                image, self.restore_whole, self.scale, tile, overlap, multiple, on_tile
-            )
+            return self.restore_whole(image)
+        tile, overlap = TILE // self.scale, OVERLAP // self.scale
+        multiple = self.model.config.multiple
+        return restore_tiled(
+            image, self.restore_whole, self.scale, tile, overlap, multiple, on_tile
+        )
+
+    def finished(self, restored: Tensor) -> Tensor:
+        """A picture fit to be seen: in [0, 1]. Raises ``FloatingPointError``."""
         if not torch.isfinite(restored).all():
             raise FloatingPointError(
                 f"the network's output is not finite in {self.precision}; try --precision fp32"
             )
         return restored.clamp_(0, 1)
 
-    @torch.no_grad()
-    def restore_whole(self, image: Tensor) -> Tensor:
-        """One pass of the network: (3, h, w) → (3, s·h, s·w), unclamped, on the host."""
-        _, h, w = image.shape
+    @contextmanager
+    def computing(self) -> Iterator[None]:
+        """Without gradients, in the precision that was asked for."""
+        lower = self.precision != torch.float32
+        with torch.no_grad(), torch.autocast(self.device.type, self.precision, enabled=lower):
+            yield
+
+    def batch_of(self, image: Tensor) -> Tensor:
+        """(C, h, w) as the network takes it: a batch of one, padded, on the device."""
         config = self.model.config
         batch = pad(
             image[None].to(self.device), config.multiple, always=config.family == "official"
         )
-        batch = batch.contiguous(memory_format=torch.channels_last)
-        lower = self.precision != torch.float32
-        with torch.autocast(self.device.type, self.precision, enabled=lower):
-            restored = self.model(batch).image[0]
+        return batch.contiguous(memory_format=torch.channels_last)
+
+    def restore_whole(self, image: Tensor) -> Tensor:
+        """One pass of the network: (C, h, w) → (3, s·h, s·w), unclamped, on the host."""
+        _, h, w = image.shape
+        with self.computing():
+            restored = self.model(self.batch_of(image)).image[0]
         return restored[:, : self.scale * h, : self.scale * w].float().cpu()
+
+    def encode_whole(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Indices and weights of the padded (C, h, w), (K, ·, ·) each, on the host."""
+        with self.computing():
+            _, quantised, weight = self.model.encode(self.batch_of(image))
+        indices = torch.cat([q.indices for q in quantised])
+        return indices.cpu(), weight[0].float().cpu()
 
 
 def pad(batch: Tensor, multiple: int, *, always: bool) -> Tensor:
