@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from adacode_cli.images.picture import Picture
     from adacode_cli.restore.folder import OnTile, Worker
 
-THROUGH_CODEC = "the pixels that were known went through the codec of {}; png keeps them as they are"
+THROUGH_CODEC = (
+    "the pixels that were known went through the codec of {}; png keeps them as they are"
+)
 
 
 @problems.explained
@@ -36,9 +38,7 @@ def inpaint(
     mask_color: Annotated[
         str | None, typer.Option(help="The holes are painted into the photo so: '#ff00ff'.")
     ] = None,
-    invert: Annotated[
-        bool, typer.Option("--invert", help="Fill all but the mask.")
-    ] = False,
+    invert: Annotated[bool, typer.Option("--invert", help="Fill all but the mask.")] = False,
     grow: Annotated[int, typer.Option(min=0, metavar="PX", help="Make the holes larger.")] = 0,
     feather: Annotated[
         int, typer.Option(min=0, metavar="PX", help="Blend the filling in, inwards of the rim.")
@@ -74,7 +74,9 @@ def inpaint(
         return Worker(process, str(restorer.device))
 
     settings = {**asdict(choice), "mask": content_of(choice)}
-    restore_pictures(pictures, Operation("inpaint", "_inpainted", name, load, settings))
+    restore_pictures(
+        pictures, Operation("inpaint", "_inpainted", name, load, settings, timed=False)
+    )
 
 
 def content_of(choice: MaskChoice) -> object:

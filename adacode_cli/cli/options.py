@@ -84,7 +84,7 @@ def weights_for(task: str, weights: str | None) -> str:
 
     name = weights or catalogue.default_for(task, 1)
     if name is None:
-        raise UsageError(f"no bundled model can {task}; give a file with --weights")
+        raise UsageError(f"no bundled model can {task}; use --weights FILE, or official-{task}")
     return name
 
 

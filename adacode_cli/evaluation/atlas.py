@@ -53,7 +53,9 @@ def arrange(tiles: NDArray[np.float32]) -> NDArray[np.intp]:
     features = describe(tiles)
     centred = features - features.mean(axis=0)
     _, _, axes = np.linalg.svd(centred, full_matrices=False)
-    first, second = (centred @ axes[:2].T).T
+    # A component has no sign of its own: bright tiles first, and reddish ones.
+    down, across = axes[0] * -np.sign(axes[0][:3].sum()), axes[1] * np.sign(axes[1][2] - axes[1][0])
+    first, second = centred @ down, centred @ across
     by_row = np.argsort(first, kind="stable")
     rows = [by_row[i : i + COLUMNS] for i in range(0, len(by_row), COLUMNS)]
     return np.concatenate([row[np.argsort(second[row], kind="stable")] for row in rows])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageColor
@@ -15,6 +16,7 @@ from adacode_cli.model.config import CODE_STRIDE
 # Okabe and Ito's: told apart by every kind of eye.
 COLOURS = ("#E69F00", "#0072B2", "#CC79A7", "#009E73", "#D55E00", "#56B4E9", "#F0E442", "#555555")
 PANEL = 640  # pixels of the longer side
+SMOOTH = 1.5  # positions
 Maps = NDArray[np.float32]
 
 
@@ -29,7 +31,7 @@ def weight_sheet(photo: Maps, weights: Maps, names: list[str]) -> Image.Image:
     seen = weights[:, : -(-height // CODE_STRIDE), : -(-width // CODE_STRIDE)]
     panels = {
         "photo": Image.fromarray(to_bytes(photo)).resize(size, Image.Resampling.LANCZOS),
-        "which codebook paints where": enlarged(coloured(seen), size),
+        "which codebook paints where, smoothed": enlarged(coloured(smooth(seen)), size),
     }
     small = (size[0] // 2, size[1] // 2)
     singles = {
@@ -37,6 +39,12 @@ def weight_sheet(photo: Maps, weights: Maps, names: list[str]) -> Image.Image:
         for name, one in zip(names, seen, strict=True)
     }
     return stack([beside(panels), legend(seen, names), *rows_of_four(singles)])
+
+
+def smooth(weights: Maps) -> Maps:
+    """Neighbours mixed: weights change from code to code, regions are what a person looks for."""
+    maps = [cv2.GaussianBlur(one, (0, 0), SMOOTH, borderType=cv2.BORDER_REFLECT) for one in weights]
+    return np.stack(maps)
 
 
 def coloured(weights: Maps) -> NDArray[np.uint8]:
@@ -51,7 +59,9 @@ def coloured(weights: Maps) -> NDArray[np.uint8]:
 
 def palette(count: int) -> NDArray[np.float32]:
     """So many colours, (K, 3) of 255."""
-    return np.array([ImageColor.getrgb(COLOURS[k % len(COLOURS)]) for k in range(count)], np.float32)
+    return np.array(
+        [ImageColor.getrgb(COLOURS[k % len(COLOURS)]) for k in range(count)], np.float32
+    )
 
 
 def stretched(one: Maps) -> NDArray[np.uint8]:

@@ -39,7 +39,9 @@ class MaskChoice:
 
     def __post_init__(self) -> None:
         if (self.mask is None) == (self.color is None):
-            raise UsageError("where are the holes? give --mask FILE, FOLDER or alpha, or --mask-color")
+            raise UsageError(
+                "where are the holes? give --mask FILE, FOLDER or alpha, or --mask-color"
+            )
         if self.mask not in (None, ALPHA) and not Path(str(self.mask)).exists():
             raise UsageError(f"--mask {self.mask}: no such file or folder; or write alpha")
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import zipfile
+import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import torch
@@ -15,7 +16,18 @@ from torch import Tensor
 
 from adacode_cli.images.write import unfinished
 
-SUFFIX = ".npz"
+# What NumPy and zipfile stumble over in a damaged archive; AttributeError: an array is missing.
+UNREADABLE = (
+    OSError,
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    EOFError,
+    NotImplementedError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 class CodesError(ValueError):
@@ -74,25 +86,34 @@ def save_arrays(path: Path, arrays: dict[str, NDArray[Any]]) -> None:
 
 
 def load(path: Path) -> CodesFile:
-    """The inverse of ``save``. Raises ``CodesError`` naming the path and the problem."""
+    """The inverse of ``save``. Raises ``CodesError`` or ``OSError``, naming the path."""
+    with path.open("rb") as file:
+        return read(file, str(path))
+
+
+def read(file: IO[bytes], path: str) -> CodesFile:
+    """The codes in an open file called ``path``. Raises ``CodesError``."""
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with np.load(file, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
         story = json.loads(arrays.pop("story").tobytes())
-        codes = Codes(arrays.pop("indices"), arrays.pop("weights"), tuple(story.pop("size")))
-    except FileNotFoundError as error:
-        raise CodesError(f"{path}: no such file") from error
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        width, height = map(int, story.pop("size"))
+        codes = Codes(arrays.pop("indices"), arrays.pop("weights"), (width, height))
+        check(codes, path)
+    except CodesError:
+        raise
+    except UNREADABLE as error:
         raise CodesError(f"{path}: no codes that adacode wrote ({error})") from error
-    check(codes, path)
     return CodesFile(codes, story, arrays)
 
 
-def check(codes: Codes, path: Path) -> None:
+def check(codes: Codes, path: str) -> None:
     """Raise ``CodesError`` unless the arrays go together."""
     kinds = (codes.indices.dtype.kind, codes.weights.dtype.kind)
     shapes = (codes.indices.shape, codes.weights.shape)
     if kinds != ("u", "f") or len(shapes[0]) != 3 or shapes[0] != shapes[1] or 0 in shapes[0]:
-        raise CodesError(f"{path}: its indices {shapes[0]} and weights {shapes[1]} don't go together")
+        raise CodesError(
+            f"{path}: its indices {shapes[0]} and weights {shapes[1]} don't go together"
+        )
     if not np.isfinite(codes.weights).all():
         raise CodesError(f"{path}: holds weights that are not finite")

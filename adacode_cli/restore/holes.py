@@ -36,18 +36,16 @@ def find_holes(mask: Mask, near: int, least: int, surround: float) -> list[Hole]
         cv2.dilate(mask.astype(np.uint8), kernel)
     )
     labels[~mask] = 0
-    return [
-        cut(labels == number, boxes[number], least, surround) for number in range(1, count)
-    ]
+    return [cut(labels, number, boxes[number], least, surround) for number in range(1, count)]
 
 
-def cut(mask: Mask, box: NDArray[Any], least: int, surround: float) -> Hole:
+def cut(labels: NDArray[Any], number: int, box: NDArray[Any], least: int, surround: float) -> Hole:
     """One hole with its surroundings; ``box``: left, top, width and height of the region."""
     left, top, width, height = (int(n) for n in box[:4])
     margin = max(least, round(surround * max(width, height)))
     rows = slice(max(0, top - margin), top + height + margin)
     columns = slice(max(0, left - margin), left + width + margin)
-    return Hole(rows, columns, mask[rows, columns])
+    return Hole(rows, columns, labels[rows, columns] == number)
 
 
 def depth_of(mask: Mask) -> NDArray[np.float32]:

@@ -25,22 +25,22 @@ def inpaint_picture(
     if not mask.any():
         return picture
     rgb = picture.rgb
-    if picture.alpha is not None and choice.mask != ALPHA:
+    if picture.alpha is not None:
         rgb = fill_transparent(rgb, picture.alpha)
     filled = inpaint(restorer, torch.from_numpy(rgb), mask, on_tile=on_tile).numpy()
     if choice.feather:
         share = feathered(mask, choice.feather)
-        filled = picture.rgb * (1 - share) + filled * share
+        filled = rgb * (1 - share) + filled * share
     return with_filling(picture, filled, mask, opaque=choice.mask == ALPHA)
 
 
 def with_filling(picture: Picture, filled: Plane, mask: Mask, *, opaque: bool) -> Picture:
-    """``filled`` in the samples of the holes; ``opaque``: and no transparency is left."""
+    """``filled`` in the samples of the holes; ``opaque``: and they are seen."""
     samples = picture.samples.copy()
     count = 1 if picture.gray else 3
     hole = filled[:, mask]  # (3, N)
     colour = hole.mean(axis=0, keepdims=True) if picture.gray else hole
     samples[mask, :count] = to_samples([colour[:, :, None]], picture.depth)[:, 0]
     if opaque:
-        samples = np.ascontiguousarray(samples[..., :count])
+        samples[mask, count:] = np.iinfo(samples.dtype).max
     return replace(picture, samples=samples)

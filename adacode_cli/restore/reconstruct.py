@@ -29,7 +29,10 @@ def encode(restorer: Restorer, image: Tensor, on_tile: OnTile | None = None) -> 
         tiles = split(h, w, TILE // scale, OVERLAP // scale, multiple)
     parts = []
     for done, tile in enumerate(tiles, start=1):
-        rows, columns = slice(tile.top, tile.top + tile.height), slice(tile.left, tile.left + tile.width)
+        rows, columns = (
+            slice(tile.top, tile.top + tile.height),
+            slice(tile.left, tile.left + tile.width),
+        )
         parts.append(restorer.encode_whole(image[:, rows, columns]))
         if on_tile and len(tiles) > 1:
             on_tile(done, len(tiles))
@@ -41,11 +44,16 @@ def assemble(tiles: list[Tile], parts: tuple[Tensor, ...], scale: int) -> Tensor
     """The maps (K, h, w) of each tile as one; tiles come row by row."""
     corners = [(scale * t.top // CODE_STRIDE, scale * t.left // CODE_STRIDE) for t in tiles]
     half = OVERLAP // CODE_STRIDE // 2
-    height, width = (max(c[i] + p.shape[i + 1] for c, p in zip(corners, parts, strict=True)) for i in (0, 1))
+    height, width = (
+        max(c[i] + p.shape[i + 1] for c, p in zip(corners, parts, strict=True)) for i in (0, 1)
+    )
     whole = parts[0].new_zeros(parts[0].shape[0], height, width)
     for (top, left), part in zip(corners, parts, strict=True):
         down, across = (half if top else 0), (half if left else 0)
-        rows, columns = slice(top + down, top + part.shape[1]), slice(left + across, left + part.shape[2])
+        rows, columns = (
+            slice(top + down, top + part.shape[1]),
+            slice(left + across, left + part.shape[2]),
+        )
         whole[:, rows, columns] = part[:, down:, across:]
     return whole
 
