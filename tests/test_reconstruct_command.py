@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -30,7 +31,7 @@ def prior(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "prior.safetensors"
 
 
-def pixels(path: Path) -> np.ndarray:
+def pixels(path: Path) -> Any:
     with Image.open(path) as image:
         return np.asarray(image)
 
@@ -57,7 +58,7 @@ def test_the_picture_is_the_networks_own(tmp_path: Path, adacode: Command) -> No
     photo = make_photo(64, 48)
     photo.save(tmp_path / "a.png")
     adacode("reconstruct", "a.png", *USE, "--precision", "fp32")
-    image = torch.from_numpy(np.asarray(photo)).permute(2, 0, 1)[None].float() / 255
+    image = torch.from_numpy(np.array(photo)).permute(2, 0, 1)[None].float() / 255
     with torch.no_grad():
         expected = tiny_model("reconstruct", 1)(image).image[0].clamp(0, 1) * 255
     difference = expected.permute(1, 2, 0).numpy() - pixels(tmp_path / "a_reconstructed.png")
@@ -108,7 +109,7 @@ def test_codes_of_tiles_are_those_of_the_whole(
     prior: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     restorer = Restorer.load(prior, "cpu", "fp32")
-    image = torch.from_numpy(np.asarray(make_photo(600, 330))).permute(2, 0, 1).float() / 255
+    image = torch.from_numpy(np.array(make_photo(600, 330))).permute(2, 0, 1).float() / 255
     whole = encode(restorer, image)
     monkeypatch.setattr("adacode_cli.restore.reconstruct.WHOLE", 200)
     monkeypatch.setattr("adacode_cli.restore.reconstruct.TILE", 256)

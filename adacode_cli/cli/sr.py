@@ -80,8 +80,12 @@ def sr(
     Each result is a PNG named after its photo, NAME_x4.png. Of a folder, the pictures
     directly in it are restored, and those that have a result already are left alone.
     """
-    wish = (scale, width, height, long_edge, short_edge, megapixels, fit)
-    name, target = choose(pictures, weights, wish)
+    from adacode_cli.images.target import Target, parse_fit
+
+    box = parse_fit(fit) if fit is not None else None
+    wish = (scale, width, height, long_edge, short_edge, megapixels, box)
+    asked = any(value is not None for value in wish)
+    name, target = choose(pictures, weights, Target(*wish) if asked else None)
     sheets = beside(pictures, "--compare", compare, ".png")
 
     def load(device: str) -> Worker:
@@ -127,21 +131,17 @@ def with_note(picture: Picture, note: str) -> Picture:
 
 
 def choose(
-    pictures: PictureOptions, weights: str | None, wish: tuple[float | int | str | None, ...]
+    pictures: PictureOptions, weights: str | None, target: Target | None
 ) -> tuple[str, Target]:
     """The weights' name, and the size: what was asked for, else the model's own scale.
 
     Without a name it is the bundled model nearest above the magnification; where several
     pictures need several, the largest. Raises ``UsageError``, or ``WeightsError``.
     """
-    from adacode_cli.images.target import Target, nearest, parse_fit
+    from adacode_cli.images.target import Target, nearest
     from adacode_cli.weights import catalogue
 
     problems.show_logs()
-    *sizes, fit = wish
-    asked = any(value is not None for value in wish)
-    box = parse_fit(str(fit)) if fit is not None else None
-    target = Target(*sizes, box) if asked else None  # type: ignore[arg-type]
     if weights is not None:
         return weights, target or Target(scale=catalogue.scale_of(weights))
     scales = [model.scale for model in catalogue.BUNDLED.values() if model.task == "sr"]

@@ -23,7 +23,7 @@ def atlas(model: AdaCode) -> Image.Image:
     sheets = []
     for k, book in enumerate(model.config.codebooks):
         tiles = np.concatenate(
-            [decode_tiles(model, k, part) for part in torch.arange(book.codes).split(BATCH)]
+            [decode_tiles(model, k, part) for part in torch.split(torch.arange(book.codes), BATCH)]
         )
         title = f"{book.name}: {book.codes} codes of {book.dim} numbers"
         sheets.append(sheet(tiles[arrange(tiles)], title))

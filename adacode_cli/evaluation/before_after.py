@@ -26,7 +26,8 @@ def before_after(before: Picture, after: Picture) -> list[Image.Image]:
     top, left = most_different(torch.from_numpy(bicubic), torch.from_numpy(restored), side)
     rows, columns = slice(top, top + side), slice(left, left + side)
     factor = PANEL // side
-    sizes = f"{before.size[0]}×{before.size[1]}", f"{width}×{height}"
+    # The font has no ×.
+    sizes = f"{before.size[0]} x {before.size[1]}", f"{width} x {height}"
     whole = {
         f"{sizes[0]} by bicubic": fitted(bicubic),
         f"restored: {sizes[1]}": fitted(restored),

@@ -11,8 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adacode_cli.errors import UsageError
-from adacode_cli.images.formats import format_of
-from adacode_cli.images.naming import SUFFIXES
+from adacode_cli.images.formats import SUFFIXES, format_of
 from adacode_cli.images.picture import Picture, PictureError, Plane
 from adacode_cli.images.read import read
 
@@ -70,7 +69,7 @@ def holes_in(picture: Picture, choice: MaskChoice) -> Mask:
 
 def painted(picture: Picture, color: tuple[int, int, int]) -> Mask:
     """Where the photo has this colour."""
-    wanted = np.float32(color)[:, None, None] / 255
+    wanted = np.array(color, np.float32)[:, None, None] / 255
     return np.abs(picture.rgb - wanted).max(axis=0) <= slack(picture.source)
 
 

@@ -69,7 +69,7 @@ class CodesFile:
 def save(file: CodesFile, path: Path) -> None:
     """As a NumPy archive of ``indices``, ``weights``, ``story`` (JSON) and the extra arrays."""
     story = json.dumps({**file.story, "size": file.codes.size})
-    arrays = {
+    arrays: dict[str, NDArray[Any]] = {
         "indices": file.codes.indices,
         "weights": file.codes.weights,
         "story": np.frombuffer(story.encode(), np.uint8),
@@ -81,7 +81,7 @@ def save(file: CodesFile, path: Path) -> None:
 def save_arrays(path: Path, arrays: dict[str, NDArray[Any]]) -> None:
     """A NumPy archive, whole or not at all. Raises ``OSError``."""
     with unfinished(path) as (file, finish):
-        np.savez_compressed(file, allow_pickle=False, **arrays)  # type: ignore[arg-type]
+        np.savez_compressed(file, allow_pickle=False, **arrays)
         finish()
 
 

@@ -78,7 +78,7 @@ def as_picture(rgb: Plane, file: CodesFile) -> Picture:
     dpi = tuple(story["dpi"]) if story.get("dpi") else None
     channels = (1 if story.get("gray") else 3) + ("alpha" in extra)
     samples = np.zeros((*rgb.shape[1:], channels), np.uint16 if depth == 16 else np.uint8)
-    blank = Picture(samples, Metadata(dpi=dpi, **blobs))  # type: ignore[arg-type]
+    blank = Picture(samples, Metadata(dpi=dpi, **blobs))
     alpha = extra.get("alpha")
     if alpha is not None and (alpha.shape != rgb.shape[1:] or alpha.dtype != samples.dtype):
         raise CodesError(f"its alpha {alpha.shape} doesn't go with a picture of {rgb.shape[1:]}")
