@@ -52,7 +52,7 @@ def test_known_pixels_are_the_files_own_at_8_bits(
     done = adacode("inpaint", "a.png", "--mask", "m.png", "--weights", "inpaint.safetensors")
     assert done.stdout == "a_inpainted.png\n"
     before, after = by_opencv(tmp_path / "a.png"), by_opencv(tmp_path / "a_inpainted.png")
-    changed = np.asarray(before != after).reshape(70, 90, -1).any(axis=2)
+    changed: Any = (before != after).reshape(70, 90, -1).any(axis=2)
     hole = np.asarray(by_opencv(tmp_path / "m.png") > 0)
     assert not changed[~hole].any()
     assert changed[hole].mean() > 0.9

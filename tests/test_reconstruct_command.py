@@ -70,7 +70,7 @@ def test_the_weight_map_is_a_picture_and_its_numbers(tmp_path: Path, adacode: Co
     make_photo(80, 64).save(tmp_path / "a.png")
     adacode("reconstruct", "a.png", *USE, "--weight-map", "map.png")
     assert pixels(tmp_path / "map.png").shape[1] >= 2 * 80
-    with np.load(tmp_path / "map.npz") as kept:
+    with np.load(tmp_path / "map.weights.npz") as kept:
         assert kept["weights"].shape == (3, 8, 10)
         assert list(kept["names"]) == ["a", "b", "c"]
     again = adacode("reconstruct", "a.png", *USE, "--weight-map", "map.png", "-o", "b.png", check=1)
@@ -84,7 +84,7 @@ def test_a_folder_has_codes_and_maps_in_folders(tmp_path: Path, adacode: Command
         make_photo(40, 32).save(tmp_path / "in" / f"{name}.png")
     adacode("reconstruct", "in", *USE, "-o", "out", "--codes", "codes", "--weight-map", "maps")
     assert sorted(p.name for p in (tmp_path / "codes").iterdir()) == ["a.npz", "b.npz"]
-    maps = ["a.npz", "a.png", "b.npz", "b.png"]
+    maps = ["a.png", "a.weights.npz", "b.png", "b.weights.npz"]
     assert sorted(p.name for p in (tmp_path / "maps").iterdir()) == maps
     adacode("reconstruct", "codes/a.npz", "codes/b.npz", "-o", "again")
     for name in "ab":
@@ -147,6 +147,8 @@ def test_codes_of_another_network_or_a_damaged_file_are_refused(
         (("a.png", "b.png", *USE, "--codes", "c.npz"), 2, "folder"),
         (("a.png", *USE, "--weight-map", "map.jpg"), 2, ".png"),
         (("a.png", *USE, "--codes", "missing/c.npz"), 2, "missing"),
+        (("a.png", *USE, "--weight-map", "a.png", "--force"), 2, "overwrite"),
+        (("a.png", *USE, "--weight-map", "."), 2, "another folder"),
     ],
 )
 def test_a_mistake_is_one_clear_line(

@@ -61,8 +61,18 @@ def beside(given: PictureOptions, option: str, where: Path | None, suffix: str) 
     elif where.suffix and not where.is_dir():
         raise UsageError(f"{option} {where}: its name must end in {suffix}, or be a folder's")
     else:
+        if suffix == ".png" and any(s.path.parent.resolve() == where.resolve() for s in sources):
+            raise UsageError(f"{option} {where}: the photos are there; name another folder")
         named = name_outputs(sources, where, "", suffix)
         places = {
             s.path: p if s.path != STREAM else where / f"stdin{suffix}" for s, p in named.items()
         }
+    refuse_overwriting(places, given.out, f"{option} {where}")
     return Beside(option, places, given.force)
+
+
+def refuse_overwriting(places: dict[Path, Path], out: Path | None, what: str) -> None:
+    """Raise ``UsageError`` where a photo, or its result, would be overwritten."""
+    taken = {path.resolve() for path in (*places, *([out] if out else []))}
+    if any(path.resolve() in taken for path in places.values()):
+        raise UsageError(f"{what}: would overwrite a photo or its result; name another place")

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from adacode_cli.restore.restorer import Restorer
 
 NPZ = ".npz"
+MAPS = ".weights.npz"  # the numbers beside the picture of a weight map
 
 
 @problems.explained
@@ -34,7 +35,8 @@ def reconstruct(
     weight_map: Annotated[
         Path | None,
         typer.Option(
-            metavar="PNG", help="A picture of which codebook paints where; the maps as .npz, too."
+            metavar="PNG",
+            help="A picture of which codebook paints where; the maps as .weights.npz, too.",
         ),
     ] = None,
     codes: Annotated[
@@ -95,10 +97,10 @@ class Extras:
         from adacode_cli.restore.reconstruct_picture import to_file
 
         names = [book.name for book in restorer.model.config.codebooks]
-        if sheet := self.maps.place(picture, NPZ):
+        if sheet := self.maps.place(picture, MAPS):
             save_sheet([weight_sheet(picture.rgb, codes.weights, names)], sheet)
             save_arrays(
-                sheet.with_suffix(NPZ), {"weights": codes.weights, "names": as_array(names)}
+                sheet.with_suffix(MAPS), {"weights": codes.weights, "names": as_array(names)}
             )
         if file := self.codes.place(picture):
             save(to_file(codes, picture, story_of(self.weights, restorer)), file)

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from adacode_cli.images.write import unfinished
 
+MOST = 1 << 31  # bytes of arrays; a small archive may hold any number of zeros
 # What NumPy and zipfile stumble over in a damaged archive; AttributeError: an array is missing.
 UNREADABLE = (
     OSError,
@@ -50,7 +51,7 @@ class Codes:
     def tensors(self) -> tuple[Tensor, Tensor]:
         """Indices and weights as a batch of one: (1, K, h, w) each."""
         indices = torch.from_numpy(self.indices.astype(np.int64))
-        return indices[None], torch.from_numpy(self.weights)[None]
+        return indices[None], torch.from_numpy(self.weights.astype(np.float32))[None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,6 +96,7 @@ def read(file: IO[bytes], path: str) -> CodesFile:
     """The codes in an open file called ``path``. Raises ``CodesError``."""
     try:
         with np.load(file, allow_pickle=False) as archive:
+            check_room(archive.zip, path)
             arrays = {name: archive[name] for name in archive.files}
         story = json.loads(arrays.pop("story").tobytes())
         width, height = map(int, story.pop("size"))
@@ -105,6 +107,12 @@ def read(file: IO[bytes], path: str) -> CodesFile:
     except UNREADABLE as error:
         raise CodesError(f"{path}: no codes that adacode wrote ({error})") from error
     return CodesFile(codes, story, arrays)
+
+
+def check_room(archive: zipfile.ZipFile, path: str) -> None:
+    """Raise ``CodesError`` for what would fill the memory."""
+    if sum(part.file_size for part in archive.infolist()) > MOST:
+        raise CodesError(f"{path}: would unpack to more than {MOST >> 20} MiB")
 
 
 def check(codes: Codes, path: str) -> None:

@@ -75,7 +75,7 @@ def as_picture(rgb: Plane, file: CodesFile) -> Picture:
     story, extra = file.story, file.extra
     depth = 16 if story.get("depth") == 16 else 8
     blobs = {name: extra[name].tobytes() for name in BLOBS if name in extra}
-    dpi = tuple(story["dpi"]) if story.get("dpi") else None
+    dpi = as_dpi(story.get("dpi"))
     channels = (1 if story.get("gray") else 3) + ("alpha" in extra)
     samples = np.zeros((*rgb.shape[1:], channels), np.uint16 if depth == 16 else np.uint8)
     blank = Picture(samples, Metadata(dpi=dpi, **blobs))
@@ -84,3 +84,12 @@ def as_picture(rgb: Plane, file: CodesFile) -> Picture:
         raise CodesError(f"its alpha {alpha.shape} doesn't go with a picture of {rgb.shape[1:]}")
     planes = None if alpha is None else blank.to_floats(alpha[..., None])[0]
     return blank.with_pixels(rgb, planes)
+
+
+def as_dpi(value: object) -> tuple[float, float] | None:
+    """Two numbers, if that is what a file says."""
+    if not isinstance(value, list) or len(value) != 2:
+        return None
+    across, down = value
+    numbers = isinstance(across, int | float) and isinstance(down, int | float)
+    return (float(across), float(down)) if numbers else None
