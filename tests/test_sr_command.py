@@ -116,8 +116,11 @@ def test_a_result_is_not_overwritten_unless_forced(tmp_path: Path, adacode: Comm
     ("words", "code", "says"),
     [
         (("sr", "missing.png"), 1, "no such file"),
-        (("sr", "a.png", "--scale", "3"), 2, "--scale 4"),
-        (("sr", "a.png", "--scale", "0"), 2, "--scale 4"),
+        (("sr", "a.png", "--scale", "1"), 2, "above 1"),
+        (("sr", "a.png", "--scale", "nan"), 2, "no size"),
+        (("sr", "a.png", "--scale", "4", "--width", "100"), 2, "exclude each other"),
+        (("sr", "a.png", "--fit", "100"), 2, "1920x1080"),
+        (("sr", "a.png", "--compare", "sheet.jpg"), 2, ".png"),
         (("eval", ".", "--sheet", "missing/s.png"), 2, "missing"),
         (("eval", ".", "--perceptual", "a.png"), 1, "a.png"),
         (("sr", "a.png", "--weights", "nothing"), 1, "lite-x4"),

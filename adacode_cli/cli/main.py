@@ -11,6 +11,9 @@ from adacode_cli.cli import config, problems, train, weights
 from adacode_cli.cli.degrade import degrade
 from adacode_cli.cli.doctor import doctor
 from adacode_cli.cli.eval import evaluate
+from adacode_cli.cli.inpaint import inpaint
+from adacode_cli.cli.inspect import inspect
+from adacode_cli.cli.reconstruct import reconstruct
 from adacode_cli.cli.sr import sr
 
 # Large tensors on huge pages: 15 % faster on a CPU. PyTorch reads this when it is imported.
@@ -23,6 +26,9 @@ app = typer.Typer(
     help="Restore photos with AdaCode: image-adaptive codebooks (ICCV 2023).",
 )
 app.command()(sr)
+app.command()(inpaint)
+app.command()(reconstruct)
+app.command()(inspect)
 app.command("eval")(evaluate)
 app.command()(degrade)
 app.command("config")(config.config)

@@ -78,6 +78,16 @@ def choose_weights(task: str, weights: str | None, scale: int | None) -> tuple[s
     return weights, found
 
 
+def weights_for(task: str, weights: str | None) -> str:
+    """The weights' name or path for a task that keeps the size. Raises ``UsageError``."""
+    from adacode_cli.weights import catalogue
+
+    name = weights or catalogue.default_for(task, 1)
+    if name is None:
+        raise UsageError(f"no bundled model can {task}; use --weights FILE, or official-{task}")
+    return name
+
+
 def load_restorer(weights: str, task: str, device: str, precision: str) -> Restorer:
     """The model on its device, said on stderr. Raises ``ValueError`` for another task's."""
     from adacode_cli.restore.restorer import Restorer

@@ -18,7 +18,7 @@ from adacode_cli.errors import UsageError
 
 if TYPE_CHECKING:
     from adacode_cli.images.formats import Format
-    from adacode_cli.restore.folder import Handling, Worker
+    from adacode_cli.restore.folder import Decode, Handling, Worker
     from adacode_cli.restore.plan import Plan, Wishes
 
 P = ParamSpec("P")
@@ -145,6 +145,8 @@ class Operation:
     load: Callable[[str], Worker]
     settings: Mapping[str, object] = field(default_factory=dict)
     resize: Callable[[Size], Size] = lambda size: size
+    timed: bool = True  # whether a picture's size tells how long it takes
+    decode: Decode | None = None  # what a file's bytes become, if they aren't a picture's
 
 
 def takes_pictures(command: Callable[Concatenate[PictureOptions, P], None]) -> Callable[..., None]:
@@ -194,7 +196,7 @@ def restore_pictures(given: PictureOptions, operation: Operation) -> None:
     mine = replace(plan, jobs=team.part(plan.jobs), settled=plan.settled if team.leads else [])
     report = Report(output_of(given, plan), weights, len(mine.jobs) + len(mine.settled))
     try:
-        run(mine, handling(given, wishes), partial_load(operation, devices), report)
+        run(mine, handling(given, operation, wishes), partial_load(operation, devices), report)
     except KeyboardInterrupt:
         report.write(given.report, report.summary)
         raise
@@ -271,11 +273,13 @@ def output_of(given: PictureOptions, plan: Plan) -> Output:
     return Output.JSON if given.json else Output.NULL if given.null else Output.LINES
 
 
-def handling(given: PictureOptions, wishes: Wishes) -> Handling:
+def handling(given: PictureOptions, operation: Operation, wishes: Wishes) -> Handling:
     """How files are read and written."""
+    from adacode_cli.images.read import decode
     from adacode_cli.restore.folder import Handling
 
     return Handling(
+        decode=operation.decode or decode,
         encoding=wishes.encoding,
         stream_format=stream_format(given),
         max_pixels=options.pixels(given.max_pixels),
@@ -335,7 +339,7 @@ def tell_plan(given: PictureOptions, operation: Operation, plan: Plan) -> None:
         after = operation.resize(size) if size else None
         tell_job(job.source, job.output, "planned", size, after, as_json=given.json)
         sizes += [size] if size else []
-    if sizes and not given.quiet:
+    if sizes and operation.timed and not given.quiet:
         devices = given.devices.split(",") if given.devices else [given.device]
         pixels = sum(width * height for width, height in sizes)
         tell_time(operation.load(devices[0]), pixels, len(sizes), len(devices))

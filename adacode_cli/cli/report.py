@@ -85,7 +85,7 @@ class Report:
         if self.output is Output.JSON:
             tell(json.dumps({"summary": as_json(total)}))
         if total.total > 1 or total.skipped:
-            problems.say(in_words(total))
+            problems.say(in_words(total, sum(map(left_alone, self.results))))
         self.write(path, total)
 
     def write(self, path: Path | None, total: Summary) -> None:
@@ -116,11 +116,18 @@ def as_json(total: Summary) -> dict[str, Any]:
     return {**asdict(total), "total": total.total, "seconds": round(total.seconds, 3)}
 
 
-def in_words(total: Summary) -> str:
-    """The summary in a line."""
+def left_alone(result: Result) -> bool:
+    """Whether a picture was skipped for a reason that was found in it, and said."""
+    return result.status == "skipped" and result.input_size is not None
+
+
+def in_words(total: Summary, left: int) -> str:
+    """The summary in a line; ``left``: how many of the skipped ones were left alone."""
     parts = [f"{total.done} restored"]
-    if total.skipped:
-        parts.append(f"{total.skipped} done before (--force does them again)")
+    if total.skipped > left:
+        parts.append(f"{total.skipped - left} done before (--force does them again)")
+    if left:
+        parts.append(f"{left} left alone")
     if total.failed:
         parts.append(f"{total.failed} failed")
     if total.not_started:
@@ -131,7 +138,7 @@ def in_words(total: Summary) -> str:
 def as_table(rows: list[dict[str, Any]]) -> str:
     """The results as CSV, sizes as 640x480."""
     text = io.StringIO()
-    columns = [name for name in rows[0] if name != "timeline"] if rows else ["input"]
+    columns = [n for n, v in rows[0].items() if not isinstance(v, dict)] if rows else ["input"]
     writer = csv.DictWriter(text, columns, extrasaction="ignore")
     writer.writeheader()
     for row in rows:

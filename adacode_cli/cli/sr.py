@@ -2,20 +2,36 @@
 
 from __future__ import annotations
 
+from enum import Enum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from adacode_cli.cli import options, problems
+from adacode_cli.cli.beside import beside
 from adacode_cli.cli.pictures import (
     Operation,
     PictureOptions,
     restore_pictures,
     takes_pictures,
 )
+from adacode_cli.errors import UsageError
 
 if TYPE_CHECKING:
-    from adacode_cli.restore.folder import Worker
+    from adacode_cli.images.picture import Picture
+    from adacode_cli.images.target import Target
+    from adacode_cli.restore.folder import OnTile, Worker
+
+SIZE = "Size"
+LARGE_ENOUGH = "is large enough already"
+
+
+class IfLarger(str, Enum):
+    """What becomes of a photo that has the wanted size already."""
+
+    copy = "copy"
+    skip = "skip"
 
 
 @problems.explained
@@ -23,7 +39,39 @@ if TYPE_CHECKING:
 def sr(
     pictures: PictureOptions,
     scale: Annotated[
-        int | None, typer.Option(help="How many times larger; 4 unless --weights say otherwise.")
+        float | None,
+        typer.Option(help="How many times larger, such as 1.5 or 8; else the model's own, 4."),
+    ] = None,
+    width: Annotated[
+        int | None, typer.Option(metavar="PX", help="Of the result.", rich_help_panel=SIZE)
+    ] = None,
+    height: Annotated[
+        int | None, typer.Option(metavar="PX", help="Of the result.", rich_help_panel=SIZE)
+    ] = None,
+    long_edge: Annotated[
+        int | None, typer.Option(metavar="PX", help="Of the result.", rich_help_panel=SIZE)
+    ] = None,
+    short_edge: Annotated[
+        int | None, typer.Option(metavar="PX", help="Of the result.", rich_help_panel=SIZE)
+    ] = None,
+    megapixels: Annotated[
+        float | None, typer.Option(metavar="MP", help="Of the result.", rich_help_panel=SIZE)
+    ] = None,
+    fit: Annotated[
+        str | None,
+        typer.Option(
+            metavar="WxH",
+            help="As large as fits in there, such as 1920x1080.",
+            rich_help_panel=SIZE,
+        ),
+    ] = None,
+    if_larger: Annotated[
+        IfLarger,
+        typer.Option(help="What to do with a photo that is large enough.", rich_help_panel=SIZE),
+    ] = IfLarger.copy,
+    compare: Annotated[
+        Path | None,
+        typer.Option(metavar="PNG", help="A sheet of before and after; for several, a folder."),
     ] = None,
     weights: options.Weights = None,
 ) -> None:
@@ -32,26 +80,93 @@ def sr(
     Each result is a PNG named after its photo, NAME_x4.png. Of a folder, the pictures
     directly in it are restored, and those that have a result already are left alone.
     """
-    name, times = options.choose_weights("sr", weights, scale)
+    from adacode_cli.images.target import Target, parse_fit
+
+    box = parse_fit(fit) if fit is not None else None
+    wish = (scale, width, height, long_edge, short_edge, megapixels, box)
+    asked = any(value is not None for value in wish)
+    name, target = choose(pictures, weights, Target(*wish) if asked else None)
+    sheets = beside(pictures, "--compare", compare, ".png")
 
     def load(device: str) -> Worker:
-        from adacode_cli.restore.folder import Worker
-        from adacode_cli.restore.picture import restore_picture
+        from adacode_cli.evaluation.before_after import before_after
+        from adacode_cli.evaluation.sheet import save_sheet
+        from adacode_cli.restore.folder import LeftAlone, Worker
+        from adacode_cli.restore.picture import enlarge_picture
 
         restorer = options.load_restorer(name, "sr", device, pictures.precision)
-        return Worker(
-            lambda picture, on_tile: restore_picture(restorer, picture, on_tile),
-            str(restorer.device),
-        )
+
+        def process(picture: Picture, on_tile: OnTile) -> Picture:
+            if target.size_for(picture.size) == picture.size:
+                if if_larger is IfLarger.skip:
+                    raise LeftAlone(LARGE_ENOUGH)
+                return with_note(picture, f"{LARGE_ENOUGH}: copied as it is")
+            sheet = sheets.place(picture)
+            restored = enlarge_picture(restorer, picture, target, on_tile)
+            if sheet:
+                save_sheet(before_after(picture, restored), sheet)
+            return restored
+
+        return Worker(process, str(restorer.device))
 
     restore_pictures(
         pictures,
         Operation(
             name="sr",
-            suffix=f"_x{times}",
+            suffix=target.suffix,
             weights=name,
             load=load,
-            settings={"scale": times},
-            resize=lambda size: (times * size[0], times * size[1]),
+            settings={"target": target},
+            resize=target.size_for,
+            timed=target.scale is not None,
         ),
     )
+
+
+def with_note(picture: Picture, note: str) -> Picture:
+    """The picture, and what is to be said about it."""
+    from dataclasses import replace
+
+    return replace(picture, notes=(*picture.notes, note))
+
+
+def choose(
+    pictures: PictureOptions, weights: str | None, target: Target | None
+) -> tuple[str, Target]:
+    """The weights' name, and the size: what was asked for, else the model's own scale.
+
+    Without a name it is the bundled model nearest above the magnification; where several
+    pictures need several, the largest. Raises ``UsageError``, or ``WeightsError``.
+    """
+    from adacode_cli.images.target import Target, nearest
+    from adacode_cli.weights import catalogue
+
+    problems.show_logs()
+    if weights is not None:
+        return weights, target or Target(scale=catalogue.scale_of(weights))
+    scales = [model.scale for model in catalogue.BUNDLED.values() if model.task == "sr"]
+    if not scales:
+        raise UsageError("no bundled model can sr; use --weights FILE, or official-x4")
+    target = target or Target(scale=max(scales))
+    scale = nearest(factor_of(pictures, target), scales)
+    name = catalogue.default_for("sr", scale)
+    assert name is not None
+    return name, target
+
+
+def factor_of(pictures: PictureOptions, target: Target) -> float:
+    """How many times larger it is to be; for several pictures of any size, without bound."""
+    import math
+
+    from adacode_cli.images.picture import PictureError
+    from adacode_cli.images.read import read_size
+
+    if target.scale is not None:
+        return target.scale
+    only = pictures.inputs[0]
+    if len(pictures.inputs) > 1 or not only.is_file():
+        return math.inf
+    try:
+        return target.factor(read_size(only))
+    except (PictureError, OSError):
+        return math.inf  # the plan will say what is wrong with it

@@ -51,16 +51,22 @@ def pull(names: Names, offline: options.Offline = False) -> None:
 @explained
 def info(name: Name, as_json: AsJson = False, offline: options.Offline = False) -> None:
     """What a model is: its task, codebooks, size and training."""
+    tell(name, as_json=as_json)
+
+
+def tell(name: str, *, as_json: bool) -> Path:
+    """What weights are, on stdout; returns their file."""
     [(_, source)] = sources([name])
     from adacode_cli.weights.describe import describe
 
-    told = describe(source.fetch()).to_dict()
-    told = {"name": name, "from": source.origin, **told}
+    file = source.fetch()
+    told = {"name": name, "from": source.origin, **describe(file).to_dict()}
     if as_json:
         typer.echo(json.dumps(told, indent=1))
-        return
-    for key, value in told.items():
-        typer.echo(f"{key:<11}{printable(value)}".rstrip())
+    else:
+        for key, value in told.items():
+            typer.echo(f"{key:<11}{printable(value)}".rstrip())
+    return file
 
 
 @app.command()

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch.nn.functional as F
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from adacode_cli.images.write import to_bytes
+from adacode_cli.images.write import to_bytes, unfinished
 
 DETAIL = 320  # pixels a side, shown as they are
 GAP = 8
@@ -29,8 +30,7 @@ def detail_row(columns: dict[str, Tensor]) -> Image.Image:
     """The same detail of every picture, where the first two differ most, under its name."""
     first, second = list(columns.values())[:2]
     top, left = most_different(first, second, DETAIL)
-    row = Image.new("RGB", (len(columns) * (DETAIL + GAP) - GAP, DETAIL + LABEL), "white")
-    draw, font = ImageDraw.Draw(row), ImageFont.load_default(size=16)
+    row, draw, font = new_sheet(len(columns) * (DETAIL + GAP) - GAP, DETAIL + LABEL)
     for number, (name, picture) in enumerate(columns.items()):
         x = number * (DETAIL + GAP)
         detail = picture[:, top : top + DETAIL, left : left + DETAIL]
@@ -39,14 +39,25 @@ def detail_row(columns: dict[str, Tensor]) -> Image.Image:
     return row
 
 
-def save_sheet(rows: list[Image.Image], path: Path) -> None:
-    """Rows below each other, as a PNG."""
+def new_sheet(width: int, height: int) -> tuple[Image.Image, ImageDraw.ImageDraw, Any]:
+    """White paper, a pen and a font."""
+    sheet = Image.new("RGB", (width, height), "white")
+    return sheet, ImageDraw.Draw(sheet), ImageFont.load_default(size=16)
+
+
+def stack(rows: list[Image.Image]) -> Image.Image:
+    """Rows below each other."""
     height = sum(row.height + GAP for row in rows) - GAP
-    sheet = Image.new("RGB", (max(row.width for row in rows), height), "white")
+    sheet, _, _ = new_sheet(max(row.width for row in rows), height)
     y = 0
     for row in rows:
         sheet.paste(row, (0, y))
         y += row.height + GAP
-    unfinished = path.with_name(f".{path.name}.unfinished")
-    sheet.save(unfinished, format="PNG")
-    unfinished.replace(path)
+    return sheet
+
+
+def save_sheet(rows: list[Image.Image], path: Path) -> None:
+    """Rows below each other, as a PNG, whole or not at all. Raises ``OSError``."""
+    with unfinished(path) as (file, finish):
+        stack(rows).save(file, format="PNG")
+        finish()

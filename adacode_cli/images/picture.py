@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -34,12 +35,14 @@ class Picture:
 
     samples: (H, W, C) of 8 or 16 bits, untouched; C is 1 (gray), 2 (gray and alpha),
     3 (RGB) or 4 (RGBA). notes: what of the file was not kept. source: its file.
+    facts: what else a command found out about it, for JSON.
     """
 
     samples: Samples
     metadata: Metadata = field(default_factory=Metadata)
     notes: tuple[str, ...] = ()
     source: Path | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def size(self) -> tuple[int, int]:
@@ -107,6 +110,11 @@ class Animation:
     def notes(self) -> tuple[str, ...]:
         """What of the file was not kept."""
         return self.frames[0].notes
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """What a command found out about its first frame."""
+        return self.frames[0].facts
 
 
 def to_samples(channels: list[Plane], depth: int = 8) -> Samples:

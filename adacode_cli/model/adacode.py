@@ -86,6 +86,15 @@ class AdaCode(
         restored = self.decoder(merged, features)  # (B, 3, s·H, s·W)
         return Restoration(restored, weight, indices, features, quantised, merged)
 
+    def represent(self, indices: Tensor, weight: Tensor) -> Tensor:
+        """What codes and weights mean (equations 3 and 4): (B, K, h, w) twice → (B, C, h, w)."""
+        found = (book.after(book.lookup(indices[:, k])) for k, book in enumerate(self.books))
+        return reduce(torch.add, (q * weight[:, k : k + 1] for k, q in enumerate(found)))
+
+    def decode(self, merged: Tensor) -> Tensor:
+        """The picture of a representation alone (equation 5): (B, C, h, w) → (B, 3, 8h, 8w)."""
+        return self.decoder(merged, Features(z=merged))
+
     def _save_pretrained(self, save_directory: Path) -> None:
         checkpoint.save(save_directory / SAFETENSORS_SINGLE_FILE, self.config, self.state_dict())
 

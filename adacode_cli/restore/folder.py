@@ -27,6 +27,7 @@ from adacode_cli.restore.result import Result, Span
 
 OnTile = Callable[[int, int], None]
 Process = Callable[[Picture, OnTile], Picture]
+Decode = Callable[[bytes, str, int], Picture | Animation]  # bytes, their name, most pixels
 # What reading, restoring and writing raise; RuntimeError is how PyTorch says that memory ran out.
 EXPECTED = (ValueError, OSError, ArithmeticError, MemoryError, RuntimeError)
 CODECS = 2  # threads that read, and as many that write
@@ -34,6 +35,10 @@ CODECS = 2  # threads that read, and as many that write
 
 class Stopped(Exception):  # noqa: N818 not a fault
     """The run was ended while a picture was being restored."""
+
+
+class LeftAlone(Exception):  # noqa: N818 not a fault
+    """A picture needs no result; the words say why."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +58,7 @@ class Handling:
     max_pixels: int = MAX_PIXELS
     color_lock: bool = False
     fail_fast: bool = False
+    decode: Decode = decode
 
 
 @dataclass(frozen=True)
@@ -162,12 +168,18 @@ class FolderRun:
                 restored = self.restore(job, loaded.content, worker)
             except Stopped:
                 return
+            except LeftAlone as reason:
+                notes = (*result.notes, str(reason))
+                self.finish(replace(result, status="skipped", notes=notes))
+                continue
             except EXPECTED as error:
                 self.finish(failed(result, error))
                 continue
             timeline = {**result.timeline, "compute": (began, self.now())}
             self.slots.acquire()
-            result = replace(result, output_size=restored.size, timeline=timeline)
+            result = replace(
+                result, output_size=restored.size, timeline=timeline, facts=restored.facts
+            )
             self.writers.submit(self.guarded, self.write, job, restored, result)
 
     def read(self, job: Job) -> Loaded:
@@ -175,8 +187,8 @@ class FolderRun:
         began = self.now()
         data = sys.stdin.buffer.read() if job.source == STREAM else load(job.source)
         name = "standard input" if job.source == STREAM else str(job.source)
-        content = with_source(decode(data, name, self.handling.max_pixels), job.source)
-        return Loaded(content, (began, self.now()))
+        content = self.handling.decode(data, name, self.handling.max_pixels)
+        return Loaded(with_source(content, job.source), (began, self.now()))
 
     def restore(
         self, job: Job, content: Picture | Animation, worker: Worker

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -26,6 +26,7 @@ class Result:
     error: str | None = None
     cause: Exception | None = field(default=None, compare=False)
     timeline: dict[str, Span] = field(default_factory=dict)  # read, compute, write
+    facts: Mapping[str, Any] = field(default_factory=dict)  # what a command adds in JSON
 
     def to_json(self, weights: str | None) -> dict[str, Any]:
         """For a line of --json; ``weights`` is the hash of the file."""
@@ -41,6 +42,7 @@ class Result:
             "warnings": list(self.notes),
             "error": self.error,
             "timeline": {name: [round(t, 4) for t in span] for name, span in self.timeline.items()},
+            **self.facts,
         }
 
 

@@ -1,0 +1,78 @@
+"""Files that a command writes beside its results: sheets, maps, codes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from adacode_cli.errors import UsageError
+
+if TYPE_CHECKING:
+    from adacode_cli.cli.pictures import PictureOptions
+    from adacode_cli.images.picture import Picture
+
+STREAM = Path("-")
+
+
+@dataclass(frozen=True)
+class Beside:
+    """Where the file beside each picture's result goes; ``taken``: by pictures of this run."""
+
+    option: str
+    places: dict[Path, Path]
+    force: bool
+    taken: set[Path] = field(default_factory=set)
+
+    def place(self, picture: Picture, *more: str) -> Path | None:
+        """The file for a picture, once: an animation's first frame has it.
+
+        more: other suffixes under which nothing may be, either. Raises ``UsageError``.
+        """
+        path = self.places.get(picture.source) if picture.source else None
+        if path is None or path in self.taken:
+            return None
+        for file in (path, *(path.with_suffix(suffix) for suffix in more)):
+            if file.exists() and not self.force:
+                raise UsageError(f"{file}: exists already; use --force to overwrite it")
+        self.taken.add(path)
+        return path
+
+
+def beside(given: PictureOptions, option: str, where: Path | None, suffix: str) -> Beside:
+    """One file as named for one picture; for several a folder, each named after its picture.
+
+    Raises ``UsageError``.
+    """
+    from adacode_cli.images.naming import Choice, find, name_outputs
+
+    if where is None:
+        return Beside(option, {}, given.force)
+    choice = Choice(given.recursive, tuple(given.include or ()), tuple(given.exclude or ()))
+    sources = find(given.inputs, choice)
+    if where.suffix.lower() == suffix and not where.is_dir():
+        if len(sources) > 1:
+            raise UsageError(
+                f"{option} {where} is one file for {len(sources)} pictures; name a folder"
+            )
+        if not where.absolute().parent.is_dir():
+            raise UsageError(f"{option} {where}: its folder is missing")
+        places = {source.path: where for source in sources}
+    elif where.suffix and not where.is_dir():
+        raise UsageError(f"{option} {where}: its name must end in {suffix}, or be a folder's")
+    else:
+        if suffix == ".png" and any(s.path.parent.resolve() == where.resolve() for s in sources):
+            raise UsageError(f"{option} {where}: the photos are there; name another folder")
+        named = name_outputs(sources, where, "", suffix)
+        places = {
+            s.path: p if s.path != STREAM else where / f"stdin{suffix}" for s, p in named.items()
+        }
+    refuse_overwriting(places, given.out, f"{option} {where}")
+    return Beside(option, places, given.force)
+
+
+def refuse_overwriting(places: dict[Path, Path], out: Path | None, what: str) -> None:
+    """Raise ``UsageError`` where a photo, or its result, would be overwritten."""
+    taken = {path.resolve() for path in (*places, *([out] if out else []))}
+    if any(path.resolve() in taken for path in places.values()):
+        raise UsageError(f"{what}: would overwrite a photo or its result; name another place")

@@ -1,0 +1,106 @@
+"""adacode inpaint: holes filled, the rest untouched."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from adacode_cli.cli import options, problems
+from adacode_cli.cli.pictures import (
+    Operation,
+    PictureOptions,
+    restore_pictures,
+    takes_pictures,
+)
+from adacode_cli.errors import UsageError
+
+if TYPE_CHECKING:
+    from adacode_cli.images.masks import MaskChoice
+    from adacode_cli.images.picture import Picture
+    from adacode_cli.restore.folder import OnTile, Worker
+
+THROUGH_CODEC = (
+    "the pixels that were known went through the codec of {}; png keeps them as they are"
+)
+
+
+@problems.explained
+@takes_pictures
+def inpaint(
+    pictures: PictureOptions,
+    mask: Annotated[
+        str | None,
+        typer.Option(help="A picture, not black where the holes are; a folder of them; or alpha."),
+    ] = None,
+    mask_color: Annotated[
+        str | None, typer.Option(help="The holes are painted into the photo so: '#ff00ff'.")
+    ] = None,
+    invert: Annotated[bool, typer.Option("--invert", help="Fill all but the mask.")] = False,
+    grow: Annotated[int, typer.Option(min=0, metavar="PX", help="Make the holes larger.")] = 0,
+    feather: Annotated[
+        int, typer.Option(min=0, metavar="PX", help="Blend the filling in, inwards of the rim.")
+    ] = 0,
+    resize_mask: Annotated[
+        bool, typer.Option("--resize-mask", help="Accept a mask of another size.")
+    ] = False,
+    weights: options.Weights = None,
+) -> None:
+    """Fill holes in photos: scratches, stamps, people who don't belong there.
+
+    Every pixel outside the mask comes out bit for bit as it went in. Each result is a PNG
+    named after its photo, NAME_inpainted.png.
+    """
+    from adacode_cli.images.masks import MaskChoice, parse_color
+
+    if pictures.color_lock:
+        raise UsageError("--color-lock would change known pixels; inpaint leaves them alone")
+    color = parse_color(mask_color) if mask_color else None
+    choice = MaskChoice(mask, color, invert, grow, feather, resize_mask)
+    name = options.weights_for("inpaint", weights)
+
+    def load(device: str) -> Worker:
+        from adacode_cli.restore.folder import Worker
+        from adacode_cli.restore.inpaint_picture import inpaint_picture
+
+        restorer = options.load_restorer(name, "inpaint", device, pictures.precision)
+
+        def process(picture: Picture, on_tile: OnTile) -> Picture:
+            filled = inpaint_picture(restorer, picture, choice, on_tile)
+            return replace(filled, notes=(*filled.notes, *codec_note(pictures, picture)))
+
+        return Worker(process, str(restorer.device))
+
+    settings = {**asdict(choice), "mask": content_of(choice)}
+    restore_pictures(
+        pictures, Operation("inpaint", "_inpainted", name, load, settings, timed=False)
+    )
+
+
+def content_of(choice: MaskChoice) -> object:
+    """What tells one mask from another under the same name."""
+    from adacode_cli.images.masks import ALPHA
+    from adacode_cli.restore.plan import hash_file
+
+    if choice.mask in (None, ALPHA):
+        return choice.mask
+    path = Path(str(choice.mask))
+    files = sorted(p for p in path.iterdir() if p.is_file()) if path.is_dir() else [path]
+    return {file.name: hash_file(file) for file in files}
+
+
+def codec_note(given: PictureOptions, picture: Picture) -> list[str]:
+    """A line where the file that is written can't hold pixels as they are."""
+    from adacode_cli.images.formats import BY_NAME, format_named, format_of
+    from adacode_cli.images.naming import is_file_name
+
+    if given.out is not None and is_file_name(given.out):
+        form = format_of(given.out)
+    elif given.format == "same" and picture.source is not None and picture.source.suffix:
+        form = format_of(picture.source)
+    else:
+        form = format_named("png" if given.format in (None, "same") else str(given.format))
+    loses = form.quality is not None or form == BY_NAME["GIF"]
+    return [THROUGH_CODEC.format(form.name)] if loses and not given.lossless else []

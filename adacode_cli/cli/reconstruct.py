@@ -1,0 +1,186 @@
+"""adacode reconstruct: to codes and back, the test of the prior."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from adacode_cli.cli import options, problems
+from adacode_cli.cli.beside import Beside, beside
+from adacode_cli.cli.pictures import (
+    Operation,
+    PictureOptions,
+    restore_pictures,
+    takes_pictures,
+)
+from adacode_cli.errors import UsageError
+
+if TYPE_CHECKING:
+    from adacode_cli.images.picture import Picture
+    from adacode_cli.restore.codes import Codes
+    from adacode_cli.restore.folder import OnTile, Worker
+    from adacode_cli.restore.restorer import Restorer
+
+NPZ = ".npz"
+MAPS = ".weights.npz"  # the numbers beside the picture of a weight map
+
+
+@problems.explained
+@takes_pictures
+def reconstruct(
+    pictures: PictureOptions,
+    weight_map: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PNG",
+            help="A picture of which codebook paints where; the maps as .weights.npz, too.",
+        ),
+    ] = None,
+    codes: Annotated[
+        Path | None,
+        typer.Option(metavar="NPZ", help="Keep the codes: this command makes the picture of them."),
+    ] = None,
+    weights: options.Weights = None,
+) -> None:
+    """Turn photos into codes and back, or files of codes (.npz) into pictures.
+
+    Each result is a PNG, NAME_reconstructed.png. For several photos, --weight-map and --codes
+    name folders. With --json, each codebook's usage and perplexity.
+    """
+    kept = [path for path in pictures.inputs if path.suffix.lower() == NPZ]
+    if kept and (len(kept) < len(pictures.inputs) or weight_map or codes or pictures.color_lock):
+        raise UsageError(
+            "files of codes go alone: without photos, --weight-map, --codes, --color-lock"
+        )
+    if kept:
+        decode_codes(pictures, weights)
+        return
+    name = options.weights_for("reconstruct", weights)
+    extras = Extras(
+        name,
+        beside(pictures, "--weight-map", weight_map, ".png"),
+        beside(pictures, "--codes", codes, NPZ),
+    )
+
+    def load(device: str) -> Worker:
+        from adacode_cli.restore.folder import Worker
+        from adacode_cli.restore.reconstruct_picture import code_uses, reconstruct_picture
+
+        restorer = options.load_restorer(name, "reconstruct", device, pictures.precision)
+
+        def process(picture: Picture, on_tile: OnTile) -> Picture:
+            seen = reconstruct_picture(restorer, picture, on_tile)
+            extras.write(restorer, picture, seen.codes)
+            return replace(seen.picture, facts={"codebooks": code_uses(restorer, seen.codes)})
+
+        return Worker(process, str(restorer.device))
+
+    restore_pictures(pictures, Operation("reconstruct", "_reconstructed", name, load))
+
+
+@dataclass(frozen=True)
+class Extras:
+    """What is kept of a picture besides its reconstruction."""
+
+    weights: str
+    maps: Beside
+    codes: Beside
+
+    def write(self, restorer: Restorer, picture: Picture, codes: Codes) -> None:
+        """The weight map and the codes, where they were asked for."""
+        from adacode_cli.evaluation.sheet import save_sheet
+        from adacode_cli.evaluation.weight_sheet import weight_sheet
+        from adacode_cli.restore.codes import save, save_arrays
+        from adacode_cli.restore.reconstruct_picture import to_file
+
+        names = [book.name for book in restorer.model.config.codebooks]
+        if sheet := self.maps.place(picture, MAPS):
+            save_sheet([weight_sheet(picture.rgb, codes.weights, names)], sheet)
+            save_arrays(
+                sheet.with_suffix(MAPS), {"weights": codes.weights, "names": as_array(names)}
+            )
+        if file := self.codes.place(picture):
+            save(to_file(codes, picture, story_of(self.weights, restorer)), file)
+
+
+def as_array(names: list[str]) -> Any:
+    """Words as NumPy keeps them without pickling."""
+    import numpy as np
+
+    return np.array(names)
+
+
+def story_of(weights: str, restorer: Restorer) -> dict[str, Any]:
+    """By which network, and how precisely."""
+    from adacode_cli.restore.plan import hash_file
+    from adacode_cli.weights import catalogue
+
+    kind = str(restorer.precision).removeprefix("torch.")
+    return {
+        "weights": weights,
+        "sha256": hash_file(catalogue.find(weights)),
+        "precision": kind,
+    }
+
+
+def decode_codes(pictures: PictureOptions, weights: str | None) -> None:
+    """Files of codes become the pictures they were made with. Raises ``UsageError``."""
+    from adacode_cli.restore import codes
+    from adacode_cli.restore.plan import hash_file
+    from adacode_cli.weights import catalogue
+
+    story = codes.load(pictures.inputs[0]).story
+    name = weights or str(story.get("weights"))
+    try:
+        path = catalogue.find(name)
+    except FileNotFoundError as error:
+        raise UsageError(
+            f"{pictures.inputs[0]}: made by {name}, not found; use --weights"
+        ) from error
+    digest, precision = hash_file(path), as_precision(story, pictures.precision)
+
+    def load(device: str) -> Worker:
+        from adacode_cli.restore.folder import Worker
+        from adacode_cli.restore.reconstruct_picture import from_file
+
+        restorer = options.load_restorer(name, "reconstruct", device, precision)
+
+        def process(picture: Picture, on_tile: OnTile) -> Picture:
+            assert picture.source is not None
+            file = codes.load(picture.source)
+            if file.story.get("sha256") != digest:
+                made_by = file.story.get("weights")
+                raise codes.CodesError(f"{picture.source}: made by other weights ({made_by})")
+            made = from_file(restorer, file, on_tile)
+            return replace(made, source=picture.source)
+
+        return Worker(process, str(restorer.device))
+
+    restore_pictures(
+        pictures,
+        Operation("decode", "_reconstructed", name, load, decode=outline, timed=False),
+    )
+
+
+def as_precision(story: dict[str, Any], wanted: str) -> str:
+    """What was computed with then, unless the user wants something else."""
+    short = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}
+    return short.get(str(story.get("precision")), wanted) if wanted == "auto" else wanted
+
+
+def outline(data: bytes, name: str, max_pixels: int) -> Picture:
+    """A black picture of the size that the codes stand for. Raises ``PictureError``."""
+    import io
+
+    import numpy as np
+
+    from adacode_cli.images.picture import Picture, PictureError
+    from adacode_cli.restore.codes import read
+
+    width, height = read(io.BytesIO(data), name).codes.size
+    if width * height > max_pixels:
+        raise PictureError(f"{name}: {width}×{height} pixels; --max-pixels allows more")
+    return Picture(np.broadcast_to(np.zeros(1, np.uint8), (height, width, 1)))

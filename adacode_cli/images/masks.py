@@ -1,0 +1,149 @@
+"""Where a photo has holes: by a mask beside it, its transparency, or a colour painted in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from adacode_cli.errors import UsageError
+from adacode_cli.images.formats import SUFFIXES, format_of
+from adacode_cli.images.picture import Picture, PictureError, Plane
+from adacode_cli.images.read import read
+
+Mask = NDArray[np.bool_]
+ALPHA = "alpha"
+# How far a sample may be from 0, or from the painted colour: lossy formats ring around edges.
+SLACK, LOSSY_SLACK = 1 / 255, 48 / 255
+
+
+@dataclass(frozen=True)
+class MaskChoice:
+    """What the user calls a hole.
+
+    mask: a picture, a folder of them, or 'alpha'. color: (R, G, B) of 255, painted into the
+    photo; one of the two is None. grow and feather are pixels.
+    """
+
+    mask: str | None = None
+    color: tuple[int, int, int] | None = None
+    invert: bool = False
+    grow: int = 0
+    feather: int = 0
+    resize: bool = False
+
+    def __post_init__(self) -> None:
+        if (self.mask is None) == (self.color is None):
+            raise UsageError(
+                "where are the holes? give --mask FILE, FOLDER or alpha, or --mask-color"
+            )
+        if self.mask not in (None, ALPHA) and not Path(str(self.mask)).exists():
+            raise UsageError(f"--mask {self.mask}: no such file or folder; or write alpha")
+
+
+def parse_color(text: str) -> tuple[int, int, int]:
+    """'#ff00ff', '#f0f' or a name as RGB. Raises ``UsageError``."""
+    from PIL import ImageColor
+
+    try:
+        return ImageColor.getrgb(text)[:3]
+    except ValueError as error:
+        raise UsageError(f"--mask-color {text}: no colour; write '#ff00ff'") from error
+
+
+def holes_in(picture: Picture, choice: MaskChoice) -> Mask:
+    """The pixels (H, W) to be filled. Raises ``PictureError`` where there is no fitting mask."""
+    if choice.color is not None:
+        mask = painted(picture, choice.color)
+    elif choice.mask == ALPHA:
+        mask = see_through(picture)
+    else:
+        path = mask_for(picture.source, Path(str(choice.mask)))
+        mask = fitted(mask_in(path), path, picture, resize=choice.resize)
+    return grown(~mask if choice.invert else mask, choice.grow)
+
+
+def painted(picture: Picture, color: tuple[int, int, int]) -> Mask:
+    """Where the photo has this colour."""
+    wanted = np.array(color, np.float32)[:, None, None] / 255
+    return np.abs(picture.rgb - wanted).max(axis=0) <= slack(picture.source)
+
+
+def see_through(picture: Picture) -> Mask:
+    """Where the photo isn't fully opaque. Raises ``PictureError`` if it can't be otherwise."""
+    if picture.alpha is None:
+        raise PictureError(f"{picture.source}: has no transparency for --mask alpha")
+    return picture.alpha < 1
+
+
+def mask_in(path: Path) -> Mask:
+    """Where a mask's picture isn't black, nor transparent."""
+    picture = read(path)
+    bright = picture.rgb.max(axis=0) >= slack(path)
+    return bright if picture.alpha is None else bright & (picture.alpha > 0)
+
+
+def slack(path: Path | None) -> float:
+    """How far a colour may be off in such a file."""
+    lossy = path is not None and path.suffix and format_of(path).quality is not None
+    return LOSSY_SLACK if lossy else SLACK
+
+
+def mask_for(photo: Path | None, given: Path) -> Path:
+    """The mask's file: ``given``, or in that folder the one with the photo's name.
+
+    Raises ``PictureError`` when there is none, or several.
+    """
+    if not given.is_dir():
+        return given
+    stem = photo.stem if photo else ""
+    same = [p for p in given.iterdir() if p.stem == stem and p.suffix.lower() in SUFFIXES]
+    exact = [p for p in same if photo and p.name == photo.name]
+    if len(exact or same) != 1:
+        found = "no mask" if not same else "several masks"
+        raise PictureError(f"{photo}: {found} named {stem}.* in {given}")
+    return (exact or same)[0]
+
+
+def fitted(mask: Mask, path: Path, picture: Picture, *, resize: bool) -> Mask:
+    """The mask at the photo's size. Raises ``PictureError`` where it has another one."""
+    width, height = picture.size
+    if mask.shape == (height, width):
+        return mask
+    if not resize:
+        raise PictureError(
+            f"{path}: the mask is {mask.shape[1]}×{mask.shape[0]}, {picture.source} is "
+            f"{width}×{height}; --resize-mask accepts that"
+        )
+    shares = cv2.resize(mask.astype(np.float32), (width, height), interpolation=cv2.INTER_AREA)
+    return np.asarray(shares > 0)
+
+
+def grown(mask: Mask, pixels: int) -> Mask:
+    """The holes, larger by so many pixels on every side."""
+    if pixels == 0 or mask.all() or not mask.any():
+        return mask
+    far = cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    return np.asarray(far <= pixels)
+
+
+def feathered(mask: Mask, pixels: int) -> Plane:
+    """How much of the filling shows, (H, W): 0 outside, 1 from ``pixels`` within the rim."""
+    inside = cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    return np.clip(inside / (pixels + 1), 0, 1).astype(np.float32)
+
+
+def doubts(mask: Mask) -> str | None:
+    """What is odd about a mask, in words."""
+    if not mask.any():
+        return "its mask is empty: copied as it is"
+    if mask.all():
+        return "its mask covers everything: nothing is known to fill it from"
+    edge: Any = np.concatenate([mask[0], mask[-1], mask[:, 0], mask[:, -1]])
+    if mask.mean() > 0.5 and edge.mean() > 0.5:
+        return f"its mask covers {mask.mean():.0%} and looks inverted; --invert turns it round"
+    return None

@@ -1,0 +1,46 @@
+"""A whole Picture with its holes filled, and not a bit changed elsewhere."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from adacode_cli.images.alpha import fill_transparent
+from adacode_cli.images.masks import ALPHA, MaskChoice, doubts, feathered, holes_in
+from adacode_cli.images.picture import Picture, Plane, to_samples
+from adacode_cli.restore.holes import Mask
+from adacode_cli.restore.inpaint import OnTile, inpaint
+from adacode_cli.restore.restorer import Restorer
+
+
+def inpaint_picture(
+    restorer: Restorer, picture: Picture, choice: MaskChoice, on_tile: OnTile | None = None
+) -> Picture:
+    """The picture with its holes filled, at its depth; known samples are the file's own."""
+    mask = holes_in(picture, choice)
+    notes = (*picture.notes, *filter(None, [doubts(mask)]))
+    picture = replace(picture, notes=notes)
+    if not mask.any():
+        return picture
+    rgb = picture.rgb
+    if picture.alpha is not None:
+        rgb = fill_transparent(rgb, picture.alpha)
+    filled = inpaint(restorer, torch.from_numpy(rgb), mask, on_tile=on_tile).numpy()
+    if choice.feather:
+        share = feathered(mask, choice.feather)
+        filled = rgb * (1 - share) + filled * share
+    return with_filling(picture, filled, mask, opaque=choice.mask == ALPHA)
+
+
+def with_filling(picture: Picture, filled: Plane, mask: Mask, *, opaque: bool) -> Picture:
+    """``filled`` in the samples of the holes; ``opaque``: and they are seen."""
+    samples = picture.samples.copy()
+    count = 1 if picture.gray else 3
+    hole = filled[:, mask]  # (3, N)
+    colour = hole.mean(axis=0, keepdims=True) if picture.gray else hole
+    samples[mask, :count] = to_samples([colour[:, :, None]], picture.depth)[:, 0]
+    if opaque:
+        samples[mask, count:] = np.iinfo(samples.dtype).max
+    return replace(picture, samples=samples)

@@ -1,0 +1,233 @@
+"""`adacode inpaint` on real files: what is filled, what stays, and what is said."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import png
+import pytest
+import torch
+from PIL import ExifTags, Image, ImageDraw
+
+from adacode_cli.model import checkpoint
+from adacode_cli.model.adacode import AdaCode
+from tests.conftest import Command, make_photo, tiny_config, tiny_model
+
+
+@pytest.fixture
+def weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """inpaint.safetensors, untrained, in the folder where the command runs."""
+    monkeypatch.setenv("ADACODE_CONFIG", str(tmp_path / "config.toml"))
+    torch.manual_seed(0)
+    model = AdaCode(tiny_config("reconstruct", 1).restoring("inpaint", 1))
+    checkpoint.save(tmp_path / "inpaint.safetensors", model.config, model.state_dict())
+
+
+def a_mask(width: int, height: int, box: tuple[int, int, int, int]) -> Image.Image:
+    mask = Image.new("L", (width, height), 0)
+    ImageDraw.Draw(mask).rectangle(box, fill=255)
+    return mask
+
+
+def by_opencv(path: Path) -> Any:
+    samples = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    assert samples is not None
+    return samples
+
+
+@pytest.mark.usefixtures("weights")
+@pytest.mark.parametrize("mode", ["RGB", "L", "RGBA"])
+def test_known_pixels_are_the_files_own_at_8_bits(
+    mode: str, tmp_path: Path, adacode: Command
+) -> None:
+    photo = make_photo(90, 70).convert(mode)
+    exif = Image.Exif()
+    exif[ExifTags.Base.Artist] = "a person"
+    photo.save(tmp_path / "a.png", exif=exif)
+    a_mask(90, 70, (30, 20, 50, 40)).save(tmp_path / "m.png")
+    done = adacode("inpaint", "a.png", "--mask", "m.png", "--weights", "inpaint.safetensors")
+    assert done.stdout == "a_inpainted.png\n"
+    before, after = by_opencv(tmp_path / "a.png"), by_opencv(tmp_path / "a_inpainted.png")
+    changed: Any = (before != after).reshape(70, 90, -1).any(axis=2)
+    hole = np.asarray(by_opencv(tmp_path / "m.png") > 0)
+    assert not changed[~hole].any()
+    assert changed[hole].mean() > 0.9
+    with Image.open(tmp_path / "a_inpainted.png") as out:
+        assert out.mode == mode
+        assert out.getexif()[ExifTags.Base.Artist] == "a person"
+
+
+@pytest.mark.usefixtures("weights")
+def test_known_pixels_are_the_files_own_at_16_bits(tmp_path: Path, adacode: Command) -> None:
+    rng = np.random.default_rng(0)
+    deep = rng.integers(0, 65536, (60, 80, 3), dtype=np.uint16)
+    with (tmp_path / "deep.png").open("wb") as file:
+        png.Writer(80, 60, greyscale=False, bitdepth=16).write(file, deep.reshape(60, -1))
+    a_mask(80, 60, (20, 20, 40, 40)).save(tmp_path / "m.png")
+    words = ("--mask", "m.png", "--grow", "3", "--feather", "4", "--weights", "inpaint.safetensors")
+    adacode("inpaint", "deep.png", *words)
+    with (tmp_path / "deep_inpainted.png").open("rb") as file:
+        width, height, rows, info = png.Reader(file).read()
+        after = np.array([list(row) for row in rows], np.uint16).reshape(height, width, 3)
+    assert info["bitdepth"] == 16
+    changed = (after != deep).any(axis=2)
+    y, x = np.mgrid[:60, :80]
+    away = np.hypot(np.maximum(abs(x - 30) - 10, 0), np.maximum(abs(y - 30) - 10, 0))
+    assert not changed[away > 3].any()
+    assert changed[away <= 3].mean() > 0.9
+
+
+@pytest.mark.usefixtures("weights")
+def test_a_hole_is_where_the_photo_is_transparent_or_painted(
+    tmp_path: Path, adacode: Command
+) -> None:
+    photo = make_photo(64, 64)
+    hole = a_mask(64, 64, (16, 16, 31, 31))
+    cut = photo.convert("RGBA")
+    cut.putalpha(hole.point(lambda v: 255 - v))
+    cut.save(tmp_path / "cut.png")
+    painted = photo.copy()
+    painted.paste((255, 0, 255), mask=hole)
+    painted.save(tmp_path / "painted.png")
+    use = ("--weights", "inpaint.safetensors")
+    adacode("inpaint", "cut.png", "--mask", "alpha", *use)
+    adacode("inpaint", "painted.png", "--mask-color", "#ff00ff", *use)
+    with Image.open(tmp_path / "cut_inpainted.png") as out:
+        assert out.getchannel("A").getextrema() == (255, 255)
+        from_alpha = np.asarray(out.convert("RGB"))
+    with Image.open(tmp_path / "painted_inpainted.png") as out:
+        from_paint = np.asarray(out)
+    assert np.array_equal(from_alpha, from_paint)
+    assert np.array_equal(from_paint[32:], np.asarray(photo)[32:])
+    assert not (from_paint[16:32, 16:32] == (255, 0, 255)).all(axis=2).any()
+
+
+@pytest.mark.usefixtures("weights")
+def test_a_folder_of_photos_takes_a_folder_of_masks(tmp_path: Path, adacode: Command) -> None:
+    for folder in ("photos", "masks"):
+        (tmp_path / folder).mkdir()
+    for name in "abc":
+        make_photo(40, 40).save(tmp_path / "photos" / f"{name}.png")
+    a_mask(40, 40, (5, 5, 9, 9)).save(tmp_path / "masks" / "a.png")
+    a_mask(40, 40, (25, 25, 29, 29)).save(tmp_path / "masks" / "b.bmp")
+    words = ("--mask", "masks", "--weights", "inpaint.safetensors", "-o", "out")
+    done = adacode("inpaint", "photos", *words, check=1)
+    assert done.stdout == "out/a_inpainted.png\nout/b_inpainted.png\n"
+    assert "no mask named c.*" in done.stderr
+    a, b = (by_opencv(tmp_path / "out" / f"{name}_inpainted.png") for name in "ab")
+    differs = (a != b).any(axis=2)
+    assert differs[5:10, 5:10].any()
+    assert differs[25:30, 25:30].any()
+    assert differs.sum() <= 50
+
+
+@pytest.mark.usefixtures("weights")
+def test_another_mask_makes_another_result(tmp_path: Path, adacode: Command) -> None:
+    make_photo(40, 40).save(tmp_path / "a.png")
+    a_mask(40, 40, (5, 5, 9, 9)).save(tmp_path / "m.png")
+    words = ("inpaint", "a.png", "--mask", "m.png", "--weights", "inpaint.safetensors")
+    adacode(*words)
+    assert "done before" in adacode(*words, "--skip-existing").stderr
+    a_mask(40, 40, (5, 5, 12, 12)).save(tmp_path / "m.png")
+    assert "other settings" in adacode(*words, "--skip-existing", check=1).stderr
+
+
+@pytest.mark.usefixtures("weights")
+def test_odd_masks_are_said(tmp_path: Path, adacode: Command) -> None:
+    photo = make_photo(48, 40)
+    photo.save(tmp_path / "a.png")
+    use = ("--weights", "inpaint.safetensors", "--force")
+    Image.new("L", (48, 40), 0).save(tmp_path / "empty.png")
+    done = adacode("inpaint", "a.png", "--mask", "empty.png", *use)
+    assert "empty" in done.stderr
+    with Image.open(tmp_path / "a_inpainted.png") as out:
+        assert out.tobytes() == photo.tobytes()
+    assert (
+        "everything" in adacode("inpaint", "a.png", "--mask", "empty.png", "--invert", *use).stderr
+    )
+    inverted = a_mask(48, 40, (10, 10, 20, 20)).point(lambda v: 255 - v)
+    inverted.save(tmp_path / "inverted.png")
+    done = adacode("inpaint", "a.png", "--mask", "inverted.png", *use, "--json")
+    assert "--invert" in json.loads(done.stdout.splitlines()[0])["warnings"][0]
+    done = adacode("inpaint", "a.png", "--mask", "inverted.png", "--invert", *use)
+    assert "inverted" not in done.stderr
+    with Image.open(tmp_path / "a_inpainted.png") as out:
+        assert np.array_equal(np.asarray(out)[21:], np.asarray(photo)[21:])
+
+
+@pytest.mark.usefixtures("weights")
+def test_a_mask_of_another_size_is_refused_with_both_sizes(
+    tmp_path: Path, adacode: Command
+) -> None:
+    make_photo(48, 40).save(tmp_path / "a.png")
+    a_mask(24, 20, (4, 4, 8, 8)).save(tmp_path / "m.png")
+    words = ("inpaint", "a.png", "--mask", "m.png", "--weights", "inpaint.safetensors")
+    error = adacode(*words, check=1).stderr
+    assert "24×20" in error
+    assert "48×40" in error
+    adacode(*words, "--resize-mask")
+    before, after = by_opencv(tmp_path / "a.png"), by_opencv(tmp_path / "a_inpainted.png")
+    changed = (before != after).any(axis=2)
+    assert changed[8:18, 8:18].mean() > 0.9
+    assert changed.sum() <= 100
+
+
+@pytest.mark.usefixtures("weights")
+def test_a_lossy_result_is_said(tmp_path: Path, adacode: Command) -> None:
+    make_photo(48, 40).save(tmp_path / "a.png")
+    a_mask(48, 40, (4, 4, 8, 8)).save(tmp_path / "m.png")
+    use = ("--mask", "m.png", "--weights", "inpaint.safetensors")
+    assert "codec of JPEG" in adacode("inpaint", "a.png", "-o", "b.jpg", *use).stderr
+    assert "codec" not in adacode("inpaint", "a.png", "-o", "b.webp", "--lossless", *use).stderr
+    with Image.open(tmp_path / "b.webp") as out, Image.open(tmp_path / "a.png") as photo:
+        assert np.array_equal(np.asarray(out)[9:], np.asarray(photo)[9:])
+
+
+@pytest.mark.usefixtures("weights")
+def test_a_large_hole_is_filled_from_its_surroundings(tmp_path: Path, adacode: Command) -> None:
+    """Red on the left, blue on the right: the network is untrained, the coarse is from them."""
+    field = np.zeros((400, 500, 3), np.uint8)
+    field[:, :250], field[:, 250:] = (200, 40, 40), (40, 40, 200)
+    Image.fromarray(field).save(tmp_path / "a.png")
+    a_mask(500, 400, (100, 50, 399, 349)).save(tmp_path / "m.png")
+    adacode("inpaint", "a.png", "--mask", "m.png", "--weights", "inpaint.safetensors")
+    with Image.open(tmp_path / "a_inpainted.png") as out:
+        filled = np.asarray(out).astype(int)
+    assert np.array_equal(filled[:50], field[:50])
+    left, right = filled[150:250, 140:180].mean((0, 1)), filled[150:250, 320:360].mean((0, 1))
+    assert left[0] > left[2] + 30
+    assert right[2] > right[0] + 30
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        ((), 2, "--mask"),
+        (("--mask", "m.png", "--mask-color", "#fff"), 2, "--mask"),
+        (("--mask", "nothing.png"), 2, "nothing.png"),
+        (("--mask-color", "#12"), 2, "#12"),
+        (("--mask", "m.png", "--color-lock"), 2, "--color-lock"),
+        (("--mask", "alpha"), 1, "transparency"),
+        (("--mask", "m.png", "--weights", "sr.safetensors"), 1, "for sr"),
+    ],
+)
+@pytest.mark.usefixtures("weights")
+def test_a_mistake_is_one_clear_line(
+    words: tuple[str, ...], code: int, says: str, tmp_path: Path, adacode: Command
+) -> None:
+    make_photo(16, 16).save(tmp_path / "a.png")
+    a_mask(16, 16, (4, 4, 8, 8)).save(tmp_path / "m.png")
+    model = tiny_model("sr", 4)
+    checkpoint.save(tmp_path / "sr.safetensors", model.config, model.state_dict())
+    before = sorted(tmp_path.iterdir())
+    use = () if "--weights" in words else ("--weights", "inpaint.safetensors")
+    done = adacode("inpaint", "a.png", *words, *use, check=code)
+    problems = [line for line in done.stderr.splitlines() if "error" in line]
+    assert len(problems) == 1
+    assert says in problems[0]
+    assert done.stdout == ""
+    assert sorted(tmp_path.iterdir()) == before

@@ -1,0 +1,182 @@
+"""`adacode reconstruct` and `adacode inspect` on real files."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from adacode_cli.model import checkpoint
+from adacode_cli.restore.codes import load
+from adacode_cli.restore.reconstruct import encode
+from adacode_cli.restore.restorer import Restorer
+from tests.conftest import Command, make_photo, rows, tiny_model
+
+USE = ("--weights", "prior.safetensors")
+
+
+@pytest.fixture
+def prior(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """prior.safetensors, untrained, in the folder where the command runs."""
+    monkeypatch.setenv("ADACODE_CONFIG", str(tmp_path / "config.toml"))
+    model = tiny_model("reconstruct", 1)
+    story = {"training": json.dumps({"steps": 7})}
+    checkpoint.save(tmp_path / "prior.safetensors", model.config, model.state_dict(), story)
+    return tmp_path / "prior.safetensors"
+
+
+def pixels(path: Path) -> Any:
+    with Image.open(path) as image:
+        return np.asarray(image)
+
+
+@pytest.mark.usefixtures("prior")
+@pytest.mark.parametrize("mode", ["RGB", "L", "RGBA"])
+def test_codes_become_the_identical_picture(mode: str, tmp_path: Path, adacode: Command) -> None:
+    make_photo(75, 50).convert(mode).save(tmp_path / "a.png", dpi=(300, 300))
+    done = adacode("reconstruct", "a.png", *USE, "--codes", "a.npz")
+    assert done.stdout == "a_reconstructed.png\n"
+    (tmp_path / "a_reconstructed.png").rename(tmp_path / "first.png")
+    assert adacode("reconstruct", "a.npz").stdout == "a_reconstructed.png\n"
+    again, first = tmp_path / "a_reconstructed.png", tmp_path / "first.png"
+    assert np.array_equal(pixels(again), pixels(first))
+    with Image.open(again) as out:
+        assert (out.mode, out.size) == (mode, (75, 50))
+        assert round(out.info["dpi"][0]) == 300
+    with np.load(tmp_path / "a.npz") as kept:
+        assert kept["indices"].shape == kept["weights"].shape == (3, 7, 10)
+
+
+@pytest.mark.usefixtures("prior")
+def test_the_picture_is_the_networks_own(tmp_path: Path, adacode: Command) -> None:
+    photo = make_photo(64, 48)
+    photo.save(tmp_path / "a.png")
+    adacode("reconstruct", "a.png", *USE, "--precision", "fp32")
+    image = torch.from_numpy(np.array(photo)).permute(2, 0, 1)[None].float() / 255
+    with torch.no_grad():
+        expected = tiny_model("reconstruct", 1)(image).image[0].clamp(0, 1) * 255
+    difference = expected.permute(1, 2, 0).numpy() - pixels(tmp_path / "a_reconstructed.png")
+    assert abs(difference).max() < 1
+
+
+@pytest.mark.usefixtures("prior")
+def test_the_weight_map_is_a_picture_and_its_numbers(tmp_path: Path, adacode: Command) -> None:
+    make_photo(80, 64).save(tmp_path / "a.png")
+    adacode("reconstruct", "a.png", *USE, "--weight-map", "map.png")
+    assert pixels(tmp_path / "map.png").shape[1] >= 2 * 80
+    with np.load(tmp_path / "map.weights.npz") as kept:
+        assert kept["weights"].shape == (3, 8, 10)
+        assert list(kept["names"]) == ["a", "b", "c"]
+    again = adacode("reconstruct", "a.png", *USE, "--weight-map", "map.png", "-o", "b.png", check=1)
+    assert "--force" in again.stderr
+
+
+@pytest.mark.usefixtures("prior")
+def test_a_folder_has_codes_and_maps_in_folders(tmp_path: Path, adacode: Command) -> None:
+    (tmp_path / "in").mkdir()
+    for name in "ab":
+        make_photo(40, 32).save(tmp_path / "in" / f"{name}.png")
+    adacode("reconstruct", "in", *USE, "-o", "out", "--codes", "codes", "--weight-map", "maps")
+    assert sorted(p.name for p in (tmp_path / "codes").iterdir()) == ["a.npz", "b.npz"]
+    maps = ["a.png", "a.weights.npz", "b.png", "b.weights.npz"]
+    assert sorted(p.name for p in (tmp_path / "maps").iterdir()) == maps
+    adacode("reconstruct", "codes/a.npz", "codes/b.npz", "-o", "again")
+    for name in "ab":
+        first, again = (tmp_path / f / f"{name}_reconstructed.png" for f in ("out", "again"))
+        assert np.array_equal(pixels(first), pixels(again))
+
+
+@pytest.mark.usefixtures("prior")
+def test_usage_and_perplexity_are_those_of_the_codes(tmp_path: Path, adacode: Command) -> None:
+    make_photo(80, 64).save(tmp_path / "a.png")
+    done = adacode("reconstruct", "a.png", *USE, "--codes", "a.npz", "--json")
+    [row], _ = rows(done.stdout)
+    for k, name in enumerate("abc"):
+        counts = np.bincount(load(tmp_path / "a.npz").codes.indices[k].ravel(), minlength=16)
+        share = counts[counts > 0] / counts.sum()
+        told = row["codebooks"][name]
+        assert told["usage"] == pytest.approx((counts > 0).mean(), abs=1e-3)
+        assert told["perplexity"] == pytest.approx(np.exp(-(share * np.log(share)).sum()), rel=0.01)
+
+
+def test_codes_of_tiles_are_those_of_the_whole(
+    prior: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    restorer = Restorer.load(prior, "cpu", "fp32")
+    image = torch.from_numpy(np.array(make_photo(600, 330))).permute(2, 0, 1).float() / 255
+    whole = encode(restorer, image)
+    monkeypatch.setattr("adacode_cli.restore.reconstruct.WHOLE", 200)
+    monkeypatch.setattr("adacode_cli.restore.reconstruct.TILE", 256)
+    tiled = encode(restorer, image)
+    assert tiled.indices.shape == whole.indices.shape
+    assert (tiled.indices == whole.indices).mean() > 0.999
+    assert abs(tiled.weights - whole.weights).max() < 1e-4
+
+
+def test_codes_of_another_network_or_a_damaged_file_are_refused(
+    prior: Path, tmp_path: Path, adacode: Command
+) -> None:
+    make_photo(40, 32).save(tmp_path / "a.png")
+    adacode("reconstruct", "a.png", *USE, "--codes", "a.npz", "-o", "out.png")
+    whole = (tmp_path / "a.npz").read_bytes()
+    (tmp_path / "cut.npz").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "text.npz").write_text("no archive")
+    for name in ("cut.npz", "text.npz", "missing.npz"):
+        done = adacode("reconstruct", name, check=1)
+        assert name in done.stderr
+        assert "Traceback" not in done.stderr
+    model = tiny_model("reconstruct", 1, books=2)
+    checkpoint.save(tmp_path / "other.safetensors", model.config, model.state_dict())
+    done = adacode("reconstruct", "a.npz", "--weights", "other.safetensors", check=1)
+    assert "other weights" in done.stderr
+    prior.unlink()
+    assert "prior.safetensors" in adacode("reconstruct", "a.npz", check=2).stderr
+
+
+@pytest.mark.usefixtures("prior")
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        (("a.png", "a.npz", *USE), 2, "alone"),
+        (("a.png", "b.png", *USE, "--codes", "c.npz"), 2, "folder"),
+        (("a.png", *USE, "--weight-map", "map.jpg"), 2, ".png"),
+        (("a.png", *USE, "--codes", "missing/c.npz"), 2, "missing"),
+        (("a.png", *USE, "--weight-map", "a.png", "--force"), 2, "overwrite"),
+        (("a.png", *USE, "--weight-map", "."), 2, "another folder"),
+    ],
+)
+def test_a_mistake_is_one_clear_line(
+    words: tuple[str, ...], code: int, says: str, tmp_path: Path, adacode: Command
+) -> None:
+    for name in "ab":
+        make_photo(16, 16).save(tmp_path / f"{name}.png")
+    before = sorted(tmp_path.iterdir())
+    done = adacode("reconstruct", *words, check=code)
+    [line] = [line for line in done.stderr.splitlines() if "error" in line]
+    assert says in line
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_inspect_tells_what_a_file_is_and_shows_every_code(
+    prior: Path, tmp_path: Path, adacode: Command
+) -> None:
+    told = json.loads(adacode("inspect", "prior.safetensors", "--json").stdout)
+    assert (told["family"], told["task"], told["scale"]) == ("lite", "reconstruct", 1)
+    assert told["codebooks"] == {name: [16, 4] for name in "abc"}
+    assert told["training"] == {"steps": 7}
+    assert told["sha256"] == hashlib.sha256(prior.read_bytes()).hexdigest()
+    assert told["parameters"] == sum(t.numel() for t in tiny_model("reconstruct", 1).parameters())
+    done = adacode("inspect", "prior.safetensors", "--atlas", "atlas.png")
+    assert "reconstruct" in done.stdout
+    sheet = pixels(tmp_path / "atlas.png")
+    tiles = sheet[28 : 28 + 24, : 16 * 25].reshape(24, 16, 25, 3)[:, :, :24].mean((0, 2))
+    assert len(np.unique(tiles.round(3), axis=0)) == 16
+    assert (
+        "--force" in adacode("inspect", "prior.safetensors", "--atlas", "atlas.png", check=2).stderr
+    )
