@@ -104,11 +104,7 @@ class Report:
 
 def tell(text: str, end: str = "\n") -> None:
     """One piece of the answer, at once and as a whole."""
-    try:
-        print(text, end=end, flush=True)  # not echo: rich must see it to make way
-    except BrokenPipeError as error:
-        sys.stdout = None  # nothing can be flushed into it at the end, either
-        raise OSError("standard output was closed; what was finished is kept") from error
+    print(text, end=end, flush=True)  # not echo: rich must see it to make way
 
 
 def as_json(total: Summary) -> dict[str, Any]:
