@@ -45,4 +45,5 @@ def program(
 ) -> None:
     """Restore photos with AdaCode: image-adaptive codebooks (ICCV 2023)."""
     problems.debug = debug
+    context.call_on_close(problems.end_without_a_word)
     config.apply(context)

@@ -42,8 +42,7 @@ def explained(command: Callable[P, R]) -> Callable[P, R]:
 
     @functools.wraps(command)
     def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
-        main = threading.current_thread() is threading.main_thread()
-        if main:
+        if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, on_sigterm)
         try:
             return command(*args, **kwargs)
@@ -60,10 +59,6 @@ def explained(command: Callable[P, R]) -> Callable[P, R]:
             if not (isinstance(error, UsageError) and is_follower()):
                 complain(stdout_problem(error) or str(error), error)
             raise typer.Exit(2 if isinstance(error, UsageError) else 1) from error
-        finally:
-            if main:  # all is done: what comes while Python ends should end it without a word
-                signal.signal(signal.SIGINT, signal.SIG_DFL)
-                signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
     return guarded
 
@@ -71,6 +66,12 @@ def explained(command: Callable[P, R]) -> Callable[P, R]:
 def is_follower() -> bool:
     """Whether another process of a launcher's has the same words, and speaks about them."""
     return int(os.environ.get("RANK", "0")) > 0
+
+
+def end_without_a_word() -> None:
+    """All is done: a signal that comes while Python ends should end it at once."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def on_sigterm(number: int, frame: FrameType | None) -> None:
