@@ -8,13 +8,14 @@ from typing import Any
 from adacode_cli.training.figures import read_log
 from adacode_cli.training.names import LOSSES
 
-PANELS = ("losses", "valid", "usage", "perplexity")
+PANELS = ("losses", "valid/psnr", "valid/loss", "valid/perceptual", "usage", "perplexity")
 
 
 def panel_of(name: str) -> str | None:
     """Where a figure is drawn."""
-    first = name.partition("/")[0]
-    return "losses" if name in LOSSES else first if first in PANELS else None
+    if name in LOSSES:
+        return "losses"
+    return next((p for p in (name, name.partition("/")[0]) if p in PANELS), None)
 
 
 def draw_curves(log: Path, picture: Path) -> None:
@@ -22,9 +23,9 @@ def draw_curves(log: Path, picture: Path) -> None:
     from matplotlib.figure import Figure  # without pyplot: no display, no global state
 
     records = read_log(log)
-    figure = Figure(figsize=(12, 8), layout="constrained")
+    figure = Figure(figsize=(15, 8), layout="constrained")
     for number, panel in enumerate(PANELS, start=1):
-        axes = figure.add_subplot(2, 2, number)
+        axes = figure.add_subplot(2, 3, number)
         for name, (steps, values) in series(records, panel).items():
             axes.plot(steps, values, label=name.rpartition("/")[2], linewidth=1)
         axes.set_title(panel)
@@ -32,7 +33,7 @@ def draw_curves(log: Path, picture: Path) -> None:
         axes.grid(visible=True, alpha=0.3)
         if panel == "losses":
             axes.set_yscale("log")
-        if axes.get_lines():
+        if len(axes.get_lines()) > 1:
             axes.legend(fontsize=8)
     unfinished = picture.with_suffix(".unfinished")
     figure.savefig(unfinished, format="png", dpi=100)

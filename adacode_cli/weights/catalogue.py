@@ -157,7 +157,8 @@ class Published:
 
 # name, task, scale, SHA-256 of the file: one line a model
 MODELS = """
-lite-x4 sr 4 f8094c99b094c3f4c944758181dd8da6d53887d23301eab40680fb76628a38aa
+lite-x4 sr 4 6205a8b81f6ea3aa77b52cf0518ce71202e245c3a782803686786ce446edfaea
+lite-reconstruct reconstruct 1 dd373e5181d727a794b17476032c3e0fcb3f6203f2f9f4cd7c2301224aac3b16
 """
 BUNDLED = {
     name: Bundled(name, task, int(scale), digest)
