@@ -166,7 +166,7 @@ def test_ctrl_c_ends_with_130_and_leaves_no_half_file(tmp_path: Path) -> None:
 def test_scores_have_a_bicubic_row(tmp_path: Path, adacode: Command) -> None:
     (tmp_path / "clean").mkdir()
     shutil.copy(EXAMPLE, tmp_path / "clean" / "osprey.jpg")
-    done = adacode("eval", "clean", "--degradation", "bicubic", "--sheet", "sheet.png")
+    done = adacode("eval", "clean", "--damage", "bicubic", "--sheet", "sheet.png")
     with Image.open(tmp_path / "sheet.png") as sheet:
         assert sheet.width == 3 * 320 + 2 * 8
     assert "bicubic" in done.stdout
