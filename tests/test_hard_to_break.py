@@ -18,6 +18,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from adacode_cli.images.picture import PictureError
+from adacode_cli.images.read import read
 from adacode_cli.model import checkpoint
 from tests import fuzz_pictures, kill_runs
 from tests.conftest import make_photo, tiny_model
@@ -203,3 +205,11 @@ def test_two_runs_into_one_folder_at_once_leave_whole_results(scene: Path) -> No
     told = [process.communicate(timeout=120)[1] for process in runs]
     assert [process.returncode for process in runs] == [0, 0], told
     assert whole_results(scene / "out") == PHOTOS
+
+
+def test_a_picture_without_pixels_is_refused(tmp_path: Path) -> None:
+    made = mutant(452)  # a TIFF whose width became 0
+    path = tmp_path / made.name
+    path.write_bytes(made.data)
+    with pytest.raises(PictureError, match=r"tif: broken picture: .* 0×43"):
+        read(path)

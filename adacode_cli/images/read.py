@@ -78,13 +78,21 @@ def decode(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> Picture | An
     try:
         with open_image(data, name) as image:
             refuse_bomb(image, name, max_pixels)
-            return decode_frames(image, data)
+            return not_empty(decode_frames(image, data), name)
     except PictureError as error:
         raise named(error, name) from error
     except UnidentifiedImageError as error:
-        return decode_tiff(data, name, error)
+        return not_empty(decode_tiff(data, name, error), name)
     except Exception as error:  # decoders meet damage with whatever they like
         raise PictureError(f"{name}: broken picture ({error})") from error
+
+
+def not_empty(found: Picture | Animation, name: str) -> Picture | Animation:
+    """The same. Raises ``PictureError`` where a damaged header left no pixel."""
+    width, height = found.size
+    if not width * height:
+        raise PictureError(f"{name}: broken picture: it claims to have {width}×{height} pixels")
+    return found
 
 
 def named(error: PictureError, name: str) -> PictureError:
