@@ -157,7 +157,7 @@ class Published:
 
 # name, task, scale, SHA-256 of the file: one line a model
 MODELS = """
-lite-x4 sr 4 6205a8b81f6ea3aa77b52cf0518ce71202e245c3a782803686786ce446edfaea
+lite-x4 sr 4 d8dc44f837171339f7ffcb505f4e9b80759ced0aab971383d7f234cbda3d1b55
 lite-inpaint inpaint 1 3bc0fb01e038992fc2be52a7aaec1f35ecf30f0b8580fc92f92d5ef0d976d990
 lite-reconstruct reconstruct 1 dd373e5181d727a794b17476032c3e0fcb3f6203f2f9f4cd7c2301224aac3b16
 """
