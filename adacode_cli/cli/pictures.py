@@ -6,13 +6,14 @@ import functools
 import inspect
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Concatenate, ParamSpec, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Concatenate, ParamSpec
 
 import typer
 
 from adacode_cli.cli import options, problems
+from adacode_cli.cli.grouped import parameters_of
 from adacode_cli.cli.report import Output, Report
 from adacode_cli.errors import UsageError
 
@@ -152,16 +153,7 @@ class Operation:
 def takes_pictures(command: Callable[Concatenate[PictureOptions, P], None]) -> Callable[..., None]:
     """Give ``command`` the shared options in place of its first parameter."""
     first, *own = inspect.signature(command, eval_str=True).parameters.values()
-    hints = get_type_hints(PictureOptions, include_extras=True)
-    shared = [
-        inspect.Parameter(
-            option.name,
-            inspect.Parameter.KEYWORD_ONLY,
-            default=inspect.Parameter.empty if option.default is MISSING else option.default,
-            annotation=hints[option.name],
-        )
-        for option in fields(PictureOptions)
-    ]
+    shared = parameters_of(PictureOptions)
     own = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own]
 
     @functools.wraps(command)
