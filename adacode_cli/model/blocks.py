@@ -83,7 +83,7 @@ def res_blocks(channels: int, depth: int) -> nn.Sequential:
     return nn.Sequential(*(ResBlock(channels) for _ in range(depth)))
 
 
-def conv_upsample(in_channels: int, out_channels: int) -> nn.Sequential:
+def conv_upsample(in_channels: int, out_channels: int, gain: float = 1.0) -> nn.Sequential:
     """A convolution, then twice the size by bilinear interpolation.
 
     A pixel shuffle, or nearest-neighbour and a convolution, may treat odd and even pixels
@@ -91,7 +91,7 @@ def conv_upsample(in_channels: int, out_channels: int) -> nn.Sequential:
     mirrored, at every pixel; the convolution comes first because there it costs a quarter.
     """
     return nn.Sequential(
-        he_(conv3(in_channels, out_channels)), nn.Upsample(scale_factor=2, mode="bilinear")
+        he_(conv3(in_channels, out_channels), gain), nn.Upsample(scale_factor=2, mode="bilinear")
     )
 
 

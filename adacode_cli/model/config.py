@@ -41,6 +41,7 @@ class AdaCodeConfig:
     # lite only: residual blocks of the encoder and the decoder at strides 4 and 8
     encoder_depths: tuple[int, int] = (2, 2)
     decoder_depths: tuple[int, int] = (3, 1)
+    deep_skip: bool = False  # lite restoration: whether stride 8, too, goes around the codes
 
     def __post_init__(self) -> None:
         if self.family not in get_args(Family):
@@ -55,6 +56,8 @@ class AdaCodeConfig:
             raise ValueError(f"widths is {self.widths}; it must be four channel counts")
         if len(self.encoder_depths) != 2 or len(self.decoder_depths) != 2:
             raise ValueError("encoder_depths and decoder_depths must be two numbers each")
+        if type(self.deep_skip) is not bool:
+            raise ValueError(f"deep_skip is {self.deep_skip!r}; it must be true or false")
         self.check_sizes()
 
     def check_sizes(self) -> None:
@@ -80,8 +83,16 @@ class AdaCodeConfig:
 
     def restoring(self, task: Task, scale: int) -> AdaCodeConfig:
         """A network for ``task`` with this one's codebooks and decoder (stage III)."""
-        masked = self.family == "lite" and task == "inpaint"
-        return replace(self, task=task, scale=scale, in_channels=4 if masked else 3)
+        if self.family == "official":
+            return replace(self, task=task, scale=scale)
+        return replace(
+            self,
+            task=task,
+            scale=scale,
+            in_channels=4 if task == "inpaint" else 3,
+            encoder_depths=(1, 4),  # a block at stride 8 sees twice as far for half the price
+            deep_skip=True,
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers, strings and lists, for JSON."""

@@ -9,7 +9,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from adacode_cli.model.blocks import conv3, he_, norm_level_down, norm_level_up, res_blocks
+from adacode_cli.model.blocks import (
+    conv3,
+    conv_upsample,
+    he_,
+    norm_level_down,
+    norm_level_up,
+    res_blocks,
+)
 from adacode_cli.model.config import AdaCodeConfig
 from adacode_cli.model.fill import holes_of
 from adacode_cli.model.swin import SwinGroups
@@ -85,13 +92,17 @@ class LiteRestorationEncoder(LiteCleanEncoder):
 
     def __init__(self, config: AdaCodeConfig) -> None:
         super().__init__(config)
-        at4 = config.widths[2]
+        _, _, at4, at8 = config.widths
         self.skip4 = he_(nn.Conv2d(at4, at4, 1), gain=0.1)  # the codes speak first
+        # As in the published encoder, what is decoded at stride 4 knows of z before it was
+        # quantised; stride 8 is where far sight is cheap.
+        self.skip8 = conv_upsample(at8, at4, gain=0.1) if config.deep_skip else None
 
     def forward(self, image: Tensor) -> Features:
         x = self.at_stride4(image)  # (B, C₄, 2h, 2w)
         z = self.blocks8(self.down(x))  # (B, C, h, w)
-        return Features(z, (self.skip4(x), None), base=image)
+        skip = self.skip4(x) if self.skip8 is None else self.skip4(x) + self.skip8(z)
+        return Features(z, (skip, None), base=image)
 
 
 class LiteInpaintingEncoder(LiteRestorationEncoder):
