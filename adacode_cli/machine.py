@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import platform
+import re
 import shutil
 import time
 from importlib.metadata import PackageNotFoundError, version
@@ -36,6 +37,7 @@ CODECS = {"JPEG": "jpg", "PNG": "zlib", "WebP": "webp", "AVIF": "avif", "TIFF": 
 SETTINGS = ("ADACODE_", "HF_", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "CUDA_VISIBLE_DEVICES")
 SECRET = ("TOKEN", "PROXY")  # shown only as being set
 CGROUP = Path("/sys/fs/cgroup")
+CPU_INFO = Path("/proc/cpuinfo")
 
 Report = dict[str, str]
 
@@ -64,6 +66,17 @@ def devices() -> Report:
     if torch.backends.mps.is_available():
         found["mps"] = "yes"
     return found
+
+
+def processor(device: str = "cpu") -> str:
+    """What computes, by the name its maker gave it."""
+    if device.startswith("cuda"):
+        return torch.cuda.get_device_name(device)
+    if CPU_INFO.is_file():
+        found = re.search(r"^model name\s*:\s*(.+)$", CPU_INFO.read_text(), re.MULTILINE)
+        if found:
+            return found[1].strip()
+    return platform.processor() or platform.machine()
 
 
 def room() -> Report:

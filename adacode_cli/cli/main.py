@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from adacode_cli.cli import config, problems, train, weights
+from adacode_cli.cli.bench import bench
 from adacode_cli.cli.degrade import degrade
 from adacode_cli.cli.doctor import doctor
 from adacode_cli.cli.eval import evaluate
@@ -31,6 +32,7 @@ app.command()(reconstruct)
 app.command()(inspect)
 app.command("eval")(evaluate)
 app.command()(degrade)
+app.command()(bench)
 app.command("config")(config.config)
 app.command()(doctor)
 app.add_typer(train.app, name="train")
