@@ -1,7 +1,4 @@
-"""Work in a process of its own, whose memory is nobody else's.
-
-Nothing heavy is imported here: the new process must first learn to leave Ctrl-C to the old one.
-"""
+"""Work in a process of its own, whose memory is nobody else's."""
 
 from __future__ import annotations
 
@@ -9,8 +6,9 @@ import os
 import signal
 import threading
 from collections.abc import Callable
-from multiprocessing import get_context, parent_process
+from multiprocessing import get_context, parent_process, resource_tracker
 from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -26,7 +24,7 @@ def apart(work: Callable[[Step], T], on_step: Step) -> T:
     context = get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=serve, args=(theirs,), daemon=True)
-    process.start()
+    start_without_ctrl_c(process)
     theirs.close()
     try:
         ours.send(work)
@@ -48,6 +46,22 @@ def apart(work: Callable[[Step], T], on_step: Step) -> T:
     return value
 
 
+def start_without_ctrl_c(process: BaseProcess) -> None:
+    """A terminal sends Ctrl-C to all; only this process is to hear it, and ends the other.
+
+    What is blocked stays so in a process that is started, from its first moment.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        process.start()
+        return
+    resource_tracker.ensure_running()  # else it is started now, and unblocks the signal again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        process.start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def ending(code: int | None) -> str:
     """An exit code, or the signal behind it, for people."""
     return f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"
@@ -55,7 +69,6 @@ def ending(code: int | None) -> str:
 
 def serve(theirs: Connection) -> None:
     """The other side: do the work, say every step, and what became of it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=end_with_parent, daemon=True).start()
     work = theirs.recv()
     try:

@@ -146,16 +146,17 @@ def run_all(settings: list[Setting], extent: Extent, outcome: Outcome, *, compar
         for setting in settings:
             progress.update(task, description=printable(str(setting)))
             problems.say(str(setting))
-            work = functools.partial(measure, setting, extent, repeats)
+            alone = functools.partial(measure, setting, extent, repeats)
             try:
-                outcome.measured.append(apart(work, advance))
+                outcome.measured.append(apart(alone, advance))
             except ValueError as error:
                 problems.complain(f"{setting}: {error}", error)
                 outcome.failed = True
         if compared and not outcome.failed:
             progress.update(task, description="both in turn")
-            work = functools.partial(compare, *settings, extent, repeats)
-            outcome.comparison = apart(work, advance)
+            first, second = settings
+            in_turn = functools.partial(compare, first, second, extent, repeats)
+            outcome.comparison = apart(in_turn, advance)
 
 
 def report(outcome: Outcome, *, as_json: bool) -> None:

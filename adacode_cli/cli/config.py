@@ -121,10 +121,13 @@ def apply(context: typer.Context) -> None:
     defaults: dict[str, Any] = {}
     for names, chosen in settings(group).items():
         keys = keys_of(commands[names])
+        several = {p.name for p in commands[names].params if getattr(p, "multiple", False)}
         place = defaults
         for name in names:
             place = place.setdefault(name, {})
-        place.update({keys[key]: setting.value for key, setting in chosen.items()})
+        for key, setting in chosen.items():
+            one = keys[key] in several and isinstance(setting.value, str)
+            place[keys[key]] = [setting.value] if one else setting.value
     context.default_map = defaults
     content = {underscored(name): value for name, value in read_file().items()}
     if HUB_REPO in content:
