@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from adacode_cli.benchmark import apart, memory, stages
@@ -87,7 +88,7 @@ def test_the_tables_can_be_read_by_programs(tmp_path: Path, adacode: Command) ->
     model = tiny_model("inpaint", 1)
     checkpoint.save(tmp_path / "filler.safetensors", model.config, model.state_dict())
     words = (*TINY, "--weights", "filler.safetensors", "--precision", "fp32")
-    done = adacode("bench", *words, "--megapixels", "0.01", "--repeats", "1", "--device", "cpu")
+    done = adacode("bench", *words, "--megapixels", "0.01", "--repeats", "1", "--threads", "1")
     rows = [
         [cell.strip() for cell in line.strip("|").split("|")]
         for line in done.stdout.splitlines()
@@ -97,9 +98,8 @@ def test_the_tables_can_be_read_by_programs(tmp_path: Path, adacode: Command) ->
     assert rows[0][:4] == ["weights", "precision", "result", "s/MP"]
     assert [row[:3] for row in rows[1:3]] == [[name, "fp32", "100×100"] for name in names]
     assert all(float(row[3]) > 0 for row in rows[1:3])
-    assert [row[:3] for row in rows[4:]] == [
-        [name, "fp32", stage] for name in names for stage in (*stages.STAGES, "rest")
-    ]
+    assert [row[0] for row in rows[3:]] == 2 * ["stage", *stages.STAGES, "rest"]
+    assert all(f"\n{name} in fp32 on cpu, 1 thread\n" in done.stdout for name in names)
     assert done.stdout.count("Ceiling in fp32: ") == 1
     assert "\x1b" not in done.stdout
     assert not any(line.startswith("adacode") for line in done.stdout.splitlines())
@@ -230,6 +230,22 @@ def test_operations_are_counted_right(tmp_path: Path) -> None:
     assert found["codebooks"] == 3 * book
     hooks = [h for m in restorer.model.children() for h in m._forward_hooks.values()]
     assert hooks == []
+
+
+def test_attention_is_counted() -> None:
+    model = tiny_model()
+    dim = 16
+
+    class Attention(nn.Module):
+        def forward(self, z: Tensor) -> Tensor:
+            x = z.flatten(2).transpose(1, 2)[:, None]  # (B, 1, places, C)
+            F.scaled_dot_product_attention(x, x, x)
+            return z[:, :3]
+
+    model.weight_map = Attention()
+    restorer = Restorer(model, torch.device("cpu"), torch.float32)
+    found = stages.flop_by_stage(restorer, make_picture(restorer, Extent((20, 12))))
+    assert found["weight map"] == 2 * 2 * dim * 60 * 60
 
 
 def test_the_picture_to_fill_has_a_hole(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Measurements in words: one table of settings, one of their stages."""
+"""Measurements in words: a table of settings, and one of each setting's stages."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Table:
 
 def settings_table(measured: list[Measurement]) -> Table:
     """A row for each setting."""
-    headings = ("result", "s/MP", "min to max", "peak memory", "added", *WORK)
+    headings = ("result", "s/MP", "min–max", "peak memory", "added", *WORK)
     return Table(
         (*names_of_setting(measured), *headings),
         tuple((*name_setting(m, measured), *setting_row(m)) for m in measured),
@@ -40,24 +40,17 @@ def setting_row(m: Measurement) -> tuple[str, ...]:
     return (
         f"{m.after[0]}×{m.after[1]}",
         figure(m.seconds.median),
-        " to ".join(map(figure, m.seconds.range)),
+        "–".join(map(figure, m.seconds.range)),
         megabytes(m.memory.peak) if m.memory else "not told",
         megabytes(m.memory.growth) if m.memory else "",
         *work_cells(m, m),
     )
 
 
-def stages_table(measured: list[Measurement]) -> Table:
-    """A row for each stage of each setting."""
+def stages_table(m: Measurement) -> Table:
+    """A row for each stage of one setting."""
     headings = ("stage", "s/MP", "share", *WORK)
-    return Table(
-        (*names_of_setting(measured), *headings),
-        tuple(
-            (*name_setting(m, measured), *stage_row(stage, m))
-            for m in measured
-            for stage in m.stages
-        ),
-    )
+    return Table(headings, tuple(stage_row(stage, m) for stage in m.stages))
 
 
 def stage_row(stage: Stage, m: Measurement) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import json
 from itertools import product
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -17,12 +17,14 @@ from adacode_cli.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from rich.table import Table as Columns
+
     from adacode_cli.benchmark.compare import Comparison
     from adacode_cli.benchmark.measure import Measurement
     from adacode_cli.benchmark.setting import Extent, Setting
     from adacode_cli.benchmark.table import Table
 
-WIDE = 240  # characters a line where no terminal says how many
+WIDE = 10_000  # characters: no figure is cut; rather than that, a terminal wraps the lines
 
 
 @problems.explained
@@ -179,8 +181,9 @@ def report(outcome: Outcome, *, as_json: bool) -> None:
         return
     typer.echo(f"{table.title(about, measured, outcome.repeats)}\n")
     show_table(table.settings_table(measured))
-    typer.echo()
-    show_table(table.stages_table(measured))
+    for found in measured:
+        typer.echo(f"\n{printable(str(found.setting))}\n")
+        show_table(table.stages_table(found))
     for note in table.notes(measured):
         typer.echo(f"\n{note}")
     if comparison:
@@ -188,20 +191,28 @@ def report(outcome: Outcome, *, as_json: bool) -> None:
 
 
 def show_table(table: Table) -> None:
-    """Columns on stdout, as Markdown has them."""
-    from rich import box
+    """Columns on stdout, as Markdown has them; a narrow terminal gets headings of several lines."""
     from rich.console import Console
+
+    console, shown = Console(width=WIDE), columns(table)
+    if console.is_terminal and console.measure(shown).maximum > Console().width:
+        shown = columns(table, between_words="\n")
+    with console.capture() as captured:
+        console.print(shown)
+    # The box' upper and lower edges are lines of blanks.
+    typer.echo("\n".join(line for line in captured.get().splitlines() if line.strip()))
+
+
+def columns(table: Table, between_words: str = " ") -> Columns:
+    """For rich; figures to the right."""
+    from rich import box
     from rich.table import Table as Columns
     from rich.text import Text
 
     shown = Columns(box=box.MARKDOWN)
     for heading, cell in zip(table.headings, table.rows[0], strict=True):
-        shown.add_column(heading, no_wrap=True, justify="right" if cell[:1].isdigit() else "left")
+        side: Literal["left", "right"] = "right" if cell[:1].isdigit() else "left"
+        shown.add_column(heading.replace(" ", between_words), no_wrap=True, justify=side)
     for row in table.rows:
         shown.add_row(*(Text(printable(cell)) for cell in row))
-    console = Console()
-    console = console if console.is_terminal else Console(width=WIDE)
-    with console.capture() as captured:
-        console.print(shown)
-    # The box' upper and lower edges are lines of blanks.
-    typer.echo("\n".join(line for line in captured.get().splitlines() if line.strip()))
+    return shown
