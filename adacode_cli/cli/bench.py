@@ -68,8 +68,8 @@ def bench(
 ) -> None:
     """Measure seconds a megapixel, peak memory, and each stage against this machine's ceiling.
 
-    The ceiling is the fastest 3×3 convolution of a few in the same precision, measured in the
-    same run. Each setting is measured in a process of its own. The table is Markdown.
+    The ceiling is the fastest of a few 3×3 convolutions in the same precision.
+    Each setting is measured in a process of its own. The tables are Markdown.
     """
     extent = understand_extent(size, megapixels)
     problems.show_logs()
