@@ -14,6 +14,7 @@ from torch import Tensor
 from adacode_cli.model import checkpoint
 from adacode_cli.model.adacode import AdaCode, merge
 from adacode_cli.model.checkpoint import CheckpointError
+from adacode_cli.model.codebook import nearest
 from adacode_cli.model.config import AdaCodeConfig, Family, lite_config, official_config
 from adacode_cli.model.enlarge import enlarge
 from tests.conftest import tiny_config, tiny_model
@@ -64,7 +65,7 @@ def test_the_nearest_code_is_the_nearest(family: Family) -> None:
     book = AdaCode(replace(config, widths=(32, 32, 32, 32))).books[0]
     before = book.before(torch.randn(1, 32, 5, 7))
     distances = torch.cdist(before.flatten(2).transpose(1, 2), book.codes[None])
-    assert torch.equal(book.nearest(before).flatten(1), distances.argmin(2))
+    assert torch.equal(nearest(before, book.codes).flatten(1), distances.argmin(2))
 
 
 def test_gradients_pass_straight_through_the_codes() -> None:

@@ -16,6 +16,7 @@ from adacode_cli.model import checkpoint
 from adacode_cli.restore.codes import load
 from adacode_cli.restore.reconstruct import encode
 from adacode_cli.restore.restorer import Restorer
+from adacode_cli.restore.tiling import Tiling
 from tests.conftest import Command, make_photo, rows, tiny_model
 
 USE = ("--weights", "prior.safetensors")
@@ -105,14 +106,11 @@ def test_usage_and_perplexity_are_those_of_the_codes(tmp_path: Path, adacode: Co
         assert told["perplexity"] == pytest.approx(np.exp(-(share * np.log(share)).sum()), rel=0.01)
 
 
-def test_codes_of_tiles_are_those_of_the_whole(
-    prior: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_codes_of_bands_are_those_of_the_whole(prior: Path) -> None:
     restorer = Restorer.load(prior, "cpu", "fp32")
     image = torch.from_numpy(np.array(make_photo(600, 330))).permute(2, 0, 1).float() / 255
     whole = encode(restorer, image)
-    monkeypatch.setattr("adacode_cli.restore.reconstruct.WHOLE", 200)
-    monkeypatch.setattr("adacode_cli.restore.reconstruct.TILE", 256)
+    restorer.tiling = Tiling(rows=32)
     tiled = encode(restorer, image)
     assert tiled.indices.shape == whole.indices.shape
     assert (tiled.indices == whole.indices).mean() > 0.999

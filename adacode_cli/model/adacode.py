@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from adacode_cli.model import checkpoint
 from adacode_cli.model.checkpoint import Checkpoint, CheckpointError
-from adacode_cli.model.codebook import BasisCodebook, Quantised
+from adacode_cli.model.codebook import BasisCodebook, Quantised, lookup
 from adacode_cli.model.config import AdaCodeConfig, Task
 from adacode_cli.model.decoder import Decoder, LiteDecoder
 from adacode_cli.model.encoder import (
@@ -88,7 +88,7 @@ class AdaCode(
 
     def represent(self, indices: Tensor, weight: Tensor) -> Tensor:
         """What codes and weights mean (equations 3 and 4): (B, K, h, w) twice → (B, C, h, w)."""
-        found = (book.after(book.lookup(indices[:, k])) for k, book in enumerate(self.books))
+        found = (book.after(lookup(indices[:, k], book.codes)) for k, book in enumerate(self.books))
         return reduce(torch.add, (q * weight[:, k : k + 1] for k, q in enumerate(found)))
 
     def decode(self, merged: Tensor) -> Tensor:

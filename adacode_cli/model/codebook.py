@@ -10,6 +10,9 @@ from torch import Tensor, nn
 
 from adacode_cli.model.blocks import conv3, he_
 from adacode_cli.model.config import CodebookConfig
+from adacode_cli.model.overridable import overridable
+
+GROUP = 32  # codes that are compared at once
 
 
 class Quantised(NamedTuple):
@@ -31,6 +34,39 @@ class UnitLength(nn.Module):
         return F.normalize(x.float(), dim=1)
 
 
+@overridable
+def nearest(before: Tensor, codes: Tensor) -> Tensor:
+    """The index of the closest of ``codes`` (N, D) at each position: (B, D, h, w) → (B, h, w)."""
+    flat = before.float().permute(0, 2, 3, 1)  # (B, h, w, D)
+    codes = codes.float()
+    with torch.autocast(before.device.type, enabled=False):
+        # ‖b - e‖² = ‖b‖² + ‖e‖² - 2 b·e, and ‖b‖² is the same for every code
+        closeness = F.linear(flat, codes, bias=-0.5 * codes.square().sum(1))
+    return first_largest(closeness)
+
+
+def first_largest(closeness: Tensor) -> Tensor:
+    """``argmax`` over the last dimension: (B, h, w, N) → (B, h, w).
+
+    On a CPU the largest value is found ten times as fast as its place: so first the
+    largest of every group, then the place in the best of them.
+    """
+    groups = closeness.shape[-1] // GROUP
+    if closeness.shape[-1] % GROUP or groups < 2:
+        return closeness.argmax(dim=-1)
+    grouped = closeness.view(-1, groups, GROUP)
+    best = grouped.amax(dim=-1).argmax(dim=-1)  # (B·h·w,)
+    rows = best + groups * torch.arange(len(best), device=best.device)
+    within = grouped.view(-1, GROUP).index_select(0, rows).argmax(dim=-1)
+    return (GROUP * best + within).view(closeness.shape[:-1])
+
+
+@overridable
+def lookup(indices: Tensor, codes: Tensor) -> Tensor:
+    """Indices to ``codes`` (N, D): (B, h, w) → (B, D, h, w)."""
+    return F.embedding(indices, codes).permute(0, 3, 1, 2)
+
+
 class BasisCodebook(nn.Module):
     """``before`` (1×1), nearest code, ``after`` (3×3).
 
@@ -48,23 +84,10 @@ class BasisCodebook(nn.Module):
         # A unit-length code has 1/dim of the variance that He's rule reckons with.
         self.after = he_(conv3(config.dim, channels), gain=config.dim**0.5 if unit else 1.0)
 
-    def nearest(self, before: Tensor) -> Tensor:
-        """The index of the closest code at each position: (B, D, h, w) → (B, h, w)."""
-        flat = before.float().permute(0, 2, 3, 1)  # (B, h, w, D)
-        codes = self.codes.float()
-        with torch.autocast(before.device.type, enabled=False):
-            # ‖b - e‖² = ‖b‖² + ‖e‖² - 2 b·e, and ‖b‖² is the same for every code
-            closeness = F.linear(flat, codes, bias=-0.5 * codes.square().sum(1))
-        return closeness.argmax(dim=-1)
-
-    def lookup(self, indices: Tensor) -> Tensor:
-        """Indices to codes: (B, h, w) → (B, D, h, w)."""
-        return F.embedding(indices, self.codes).permute(0, 3, 1, 2)
-
     def forward(self, z: Tensor) -> Quantised:
         before = self.before(z)  # (B, D, h, w)
-        indices = self.nearest(before)  # (B, h, w)
-        codes = self.lookup(indices)  # (B, D, h, w)
+        indices = nearest(before, self.codes)  # (B, h, w)
+        codes = lookup(indices, self.codes)  # (B, D, h, w)
         # Straight through: training sees the codes' values and the features' gradient.
         passed = before + (codes - before).detach() if self.training else codes
         return Quantised(before, codes, self.after(passed), indices)

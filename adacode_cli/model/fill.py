@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from adacode_cli.model.overridable import overridable
+
 
 def fill_holes(rgb: Tensor, mask: Tensor) -> Tensor:
     """Smooth content for the holes of a picture; known pixels stay as they are.
@@ -31,6 +33,7 @@ def pull(weighted: Tensor, known: Tensor) -> Tensor:
     return weighted + (1 - known) * finer[..., : known.shape[-2], : known.shape[-1]]
 
 
+@overridable
 def holes_of(image: Tensor) -> tuple[Tensor, Tensor]:
     """The picture with its holes filled, and the holes: (B, 4, H, W) → (B, 3 | 1, H, W)."""
     rgb, mask = image[:, :3], image[:, 3:]

@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from adacode_cli.model.overridable import overridable
+
 WINDOW = 8  # feature pixels
 HEADS = 8
 MLP_RATIO = 4
@@ -39,19 +41,20 @@ def relative_positions() -> Tensor:
     return dy * (2 * WINDOW - 1) + dx
 
 
-def shift_mask(h: int, w: int, shift: int, like: Tensor) -> Tensor:
-    """0 between positions that are neighbours in the image, -100 elsewhere: (windows, 64, 64).
+def apart(rows: Tensor, columns: Tensor) -> Tensor:
+    """0 between positions of a window with one label, -100 elsewhere: (windows, 64, 64).
 
-    After a cyclic shift the last windows hold pieces of opposite borders.
+    rows, columns: a label for each, (h,) and (w,). After a cyclic shift the last windows
+    hold pieces of opposite borders, which have different labels.
     """
-    region = torch.zeros(1, h, w, 1, device=like.device)
-    borders = (slice(0, -WINDOW), slice(-WINDOW, -shift), slice(-shift, None))
-    for i, rows in enumerate(borders):
-        for j, columns in enumerate(borders):
-            region[:, rows, columns] = 3 * i + j
-    label = partition(region).squeeze(-1)  # (windows, 64)
-    apart = label[:, :, None] != label[:, None, :]
-    return torch.zeros(apart.shape, device=like.device, dtype=like.dtype).masked_fill(apart, -100.0)
+    label = partition((2 * rows[:, None] + columns).float()[None, :, :, None]).squeeze(-1)
+    differ = label[:, :, None] != label[:, None, :]
+    return torch.zeros(differ.shape, device=label.device).masked_fill(differ, -100.0)
+
+
+def from_the_other_side(length: int, count: int, device: torch.device) -> Tensor:
+    """Labels after a cyclic shift by ``count``: 1 for what came around, (length,)."""
+    return (torch.arange(length, device=device) >= length - count).long()
 
 
 class WindowAttention(nn.Module):
@@ -80,7 +83,10 @@ class WindowAttention(nn.Module):
 
 
 class SwinBlock(nn.Module):
-    """Window attention and an MLP; every second block shifts its windows by half."""
+    """Window attention and an MLP; every second block shifts its windows by half.
+
+    (B, C, h, w) → (B, C, h, w); h and w are multiples of 8.
+    """
 
     def __init__(self, channels: int, shift: int) -> None:
         super().__init__()
@@ -94,17 +100,55 @@ class SwinBlock(nn.Module):
             nn.Linear(MLP_RATIO * channels, channels),
         )
 
-    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        _, h, w, _ = x.shape  # (B, h, w, C)
-        y = self.norm1(x)
-        if self.shift:
-            y = y.roll((-self.shift, -self.shift), dims=(1, 2))
-        y = self.attention(partition(y), mask if self.shift else None)
-        y = unpartition(y, h, w)
-        if self.shift:
-            y = y.roll((self.shift, self.shift), dims=(1, 2))
+    def forward(self, x: Tensor) -> Tensor:
+        return swin_block(x, self)
+
+    def whole(self, x: Tensor) -> Tensor:
+        """The whole image: shifted windows go around its borders, and don't look across."""
+        x = x.permute(0, 2, 3, 1)  # (B, h, w, C)
+        y, shift = self.norm1(x), self.shift
+        if shift:
+            rows = from_the_other_side(x.shape[1], shift, x.device)
+            y = y.roll((-shift, -shift), dims=(1, 2))
+            y = self.attend(y, rows).roll((shift, shift), dims=(1, 2))
+        else:
+            y = self.attend(y, None)
+        return self.after_attention(x, y)
+
+    def band(self, x: Tensor, above: int, below: int) -> Tensor:
+        """A band of rows of the image, between borders of windows.
+
+        above, below: rows that its first and last windows have beyond the image's border.
+        """
+        x = x.permute(0, 2, 3, 1)  # (B, h, w, C)
+        y, shift = self.norm1(x), self.shift
+        rows = None
+        if shift:
+            y = F.pad(y.roll(-shift, dims=2), (0, 0, 0, 0, above, below))
+            rows = torch.zeros(y.shape[1], dtype=torch.long, device=x.device)
+            rows[:above], rows[len(rows) - below :] = 1, 1
+        y = self.attend(y, rows)[:, above : above + x.shape[1]]
+        return self.after_attention(x, y.roll(shift, dims=2) if shift else y)
+
+    def attend(self, y: Tensor, rows: Tensor | None) -> Tensor:
+        """(B, h, w, C) → the same; ``rows``: labels where windows are shifted."""
+        _, h, w, _ = y.shape
+        mask = None
+        if rows is not None:
+            mask = apart(rows, from_the_other_side(w, self.shift, y.device))
+        return unpartition(self.attention(partition(y), mask), h, w)
+
+    def after_attention(self, x: Tensor, y: Tensor) -> Tensor:
+        """Both residuals; (B, h, w, C) twice → (B, C, h, w)."""
         x = x + y
-        return x + self.mlp(self.norm2(x))
+        x = x + self.mlp(self.norm2(x))
+        return x.permute(0, 3, 1, 2)
+
+
+@overridable
+def swin_block(x: Tensor, block: SwinBlock) -> Tensor:
+    """``block`` on the whole image: (B, C, h, w) → (B, C, h, w)."""
+    return block.whole(x)
 
 
 class SwinGroup(nn.Module):
@@ -116,11 +160,11 @@ class SwinGroup(nn.Module):
         self.blocks = nn.ModuleList(SwinBlock(channels, shift) for shift in shifts)
         self.conv = nn.Conv2d(channels, channels, 3, padding=1)
 
-    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        y = x.permute(0, 2, 3, 1)  # (B, h, w, C)
+    def forward(self, x: Tensor) -> Tensor:
+        y = x
         for block in self.blocks:
-            y = block(y, mask)
-        return x + self.conv(y.permute(0, 3, 1, 2))
+            y = block(y)
+        return x + self.conv(y)
 
 
 class SwinGroups(nn.Module):
@@ -131,7 +175,6 @@ class SwinGroups(nn.Module):
         self.groups = nn.ModuleList(SwinGroup(channels) for _ in range(GROUPS))
 
     def forward(self, x: Tensor) -> Tensor:
-        mask = shift_mask(x.shape[-2], x.shape[-1], WINDOW // 2, like=x)
         for group in self.groups:
-            x = group(x, mask)
+            x = group(x)
         return x

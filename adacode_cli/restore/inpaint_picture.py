@@ -11,8 +11,9 @@ from adacode_cli.images.alpha import fill_transparent
 from adacode_cli.images.masks import ALPHA, MaskChoice, doubts, feathered, holes_in
 from adacode_cli.images.picture import Picture, Plane, to_samples
 from adacode_cli.restore.holes import Mask
-from adacode_cli.restore.inpaint import OnTile, inpaint
+from adacode_cli.restore.inpaint import inpaint
 from adacode_cli.restore.restorer import Restorer
+from adacode_cli.restore.way import OnTile
 
 
 def inpaint_picture(

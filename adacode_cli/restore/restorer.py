@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,19 +12,16 @@ import torch
 from torch import Tensor
 
 from adacode_cli.device import resolve_device, resolve_precision
-from adacode_cli.model.adacode import AdaCode
+from adacode_cli.model.adacode import AdaCode, Restoration
 from adacode_cli.model.config import CODE_STRIDE
+from adacode_cli.restore.bands import Run, stored
 from adacode_cli.restore.kinds import ImageT, to_mask, to_tensor
-from adacode_cli.restore.tiling import restore_tiled
+from adacode_cli.restore.tiling import Tiling, known, sample_moments
+from adacode_cli.restore.way import OnTile, Way, persevere
 from adacode_cli.weights.catalogue import load_model
 
 if TYPE_CHECKING:
     from adacode_cli.restore.codes import Codes
-
-# Output pixels a side. An image is done whole up to the first, in tiles of the second.
-WHOLE = 1536
-TILE = 1024
-OVERLAP = 128
 
 
 class Restorer:
@@ -35,21 +32,36 @@ class Restorer:
     one came about.
     """
 
-    def __init__(self, model: AdaCode, device: torch.device, precision: torch.dtype) -> None:
+    def __init__(
+        self,
+        model: AdaCode,
+        device: torch.device,
+        precision: torch.dtype,
+        tiling: Tiling | None = None,
+        *,
+        fixed: bool = False,
+    ) -> None:
         self.model = model.eval().requires_grad_(False).to(device)
         self.device, self.precision = device, precision
+        self.tiling, self.fixed = tiling or Tiling(), fixed
         self.last: Tensor | None = None  # as the network took it
+        self.notes: list[str] = []  # what went otherwise than planned
 
     @classmethod
     def load(
-        cls, weights: str | Path = "lite-x4", device: str = "auto", precision: str = "auto"
+        cls,
+        weights: str | Path = "lite-x4",
+        device: str = "auto",
+        precision: str = "auto",
+        tiling: Tiling | None = None,
     ) -> Restorer:
         """By a name that ``--weights`` takes, or a file; fetched if it isn't here.
 
         Raises ``CheckpointError``, ``WeightsError`` or ``DeviceError``.
         """
         where = resolve_device(device)
-        return cls(load_model(weights), where, resolve_precision(precision, where))
+        dtype = resolve_precision(precision, where)
+        return cls(load_model(weights), where, dtype, tiling, fixed=device != "auto")
 
     @property
     def scale(self) -> int:
@@ -106,24 +118,75 @@ class Restorer:
         seen = (slice(None), slice(-(-height // CODE_STRIDE)), slice(-(-width // CODE_STRIDE)))
         return replace(found, indices=found.indices[seen], weights=found.weights[seen])
 
-    def restore(self, image: Tensor, on_tile: Callable[[int, int], None] | None = None) -> Tensor:
+    def restore(self, image: Tensor, on_tile: OnTile | None = None) -> Tensor:
         """(C, H, W) as the network takes it → (3, s·H, s·W), both in [0, 1].
 
         Raises ``FloatingPointError`` rather than return a picture with holes in it.
         """
-        return self.finished(self.restore_any(image, on_tile))
+        return self.restore_any(image, on_tile).clamp_(0, 1)
 
-    def restore_any(
-        self, image: Tensor, on_tile: Callable[[int, int], None] | None = None
-    ) -> Tensor:
-        """(C, H, W) as the network takes it → (3, s·H, s·W), unclamped; in tiles if large."""
-        if self.scale * max(image.shape[-2:]) <= WHOLE:
-            return self.restore_whole(image)
-        tile, overlap = TILE // self.scale, OVERLAP // self.scale
-        multiple = self.model.config.multiple
-        return restore_tiled(
-            image, self.restore_whole, self.scale, tile, overlap, multiple, on_tile
-        )
+    def restore_any(self, image: Tensor, on_tile: OnTile | None = None) -> Tensor:
+        """(C, H, W) as the network takes it → (3, s·H, s·W), unclamped but finite."""
+        restored = torch.empty(3, *(self.scale * n for n in image.shape[1:]))
+        top = 0
+        for rows in self.bands(image, on_tile):
+            restored[:, top : top + rows.shape[1]] = rows
+            top += rows.shape[1]
+        return restored
+
+    def bands(self, image: Tensor, on_tile: OnTile | None = None) -> Iterator[Tensor]:
+        """The same from top to bottom, (3, n, s·W) at a time.
+
+        ``on_tile`` hears how many bands are done, of how many. Raises ``FloatingPointError``
+        or ``MemoryError`` where nothing helps; ``notes`` tells what did.
+        """
+        height, width = (self.scale * n for n in image.shape[1:])
+        compute = partial(self.rows_from, image)
+        way = self.way(height, width)
+        yield from persevere(way, height, compute, self.notes.append, on_tile)
+
+    def way(self, height: int, width: int) -> Way:
+        """How an output of this size is computed, if all goes well."""
+        rows = self.tiling.rows_for(self.model.config.family, height, width)
+        return Way(self.device, self.precision, rows, self.tiling.statistics, self.fixed)
+
+    def rows_from(self, image: Tensor, way: Way, top: int) -> Iterator[Tensor]:
+        """Bands of the output from row ``top`` on, unclamped, on the host."""
+        height, width = (self.scale * n for n in image.shape[1:])
+        self.model.to(way.device)
+        if top == 0 and way.rows >= height:
+            yield self.restore_whole(image, way)
+            return
+        run = Run([self.noted(image, way).image])
+        while top < height:
+            bottom = min(top + way.rows, height)
+            with torch.no_grad():
+                (rows,) = run.band(top, bottom)
+            yield rows[0, :, :, :width].float().cpu()
+            top = bottom
+
+    def noted(self, image: Tensor, way: Way) -> Restoration:
+        """What the network makes of (C, h, w), as what is to be computed."""
+        batch, moments = self.batch_of(image), None
+        with way.computing():
+            if way.statistics == "sampled":
+                moments = sample_moments(self.model, batch, way.device)
+            with known(moments):
+                return self.model(stored(batch, way.device))
+
+    def restore_whole(self, image: Tensor, way: Way | None = None) -> Tensor:
+        """One pass of the network: (C, h, w) → (3, s·h, s·w), unclamped, on the host."""
+        way = way or self.way(*image.shape[1:])
+        _, h, w = image.shape
+        with way.computing():
+            restored = self.model(self.batch_of(image).to(way.device)).image[0]
+        return restored[:, : self.scale * h, : self.scale * w].float().cpu()
+
+    def batch_of(self, image: Tensor) -> Tensor:
+        """(C, h, w) as the network takes it: a batch of one, padded, on the host."""
+        config = self.model.config
+        batch = pad(image[None], config.multiple, always=config.family == "official")
+        return batch.contiguous(memory_format=torch.channels_last)
 
     def finished(self, restored: Tensor) -> Tensor:
         """A picture fit to be seen: in [0, 1]. Raises ``FloatingPointError``."""
@@ -132,35 +195,6 @@ class Restorer:
                 f"the network's output is not finite in {self.precision}; try --precision fp32"
             )
         return restored.clamp_(0, 1)
-
-    @contextmanager
-    def computing(self) -> Iterator[None]:
-        """Without gradients, in the precision that was asked for."""
-        lower = self.precision != torch.float32
-        with torch.no_grad(), torch.autocast(self.device.type, self.precision, enabled=lower):
-            yield
-
-    def batch_of(self, image: Tensor) -> Tensor:
-        """(C, h, w) as the network takes it: a batch of one, padded, on the device."""
-        config = self.model.config
-        batch = pad(
-            image[None].to(self.device), config.multiple, always=config.family == "official"
-        )
-        return batch.contiguous(memory_format=torch.channels_last)
-
-    def restore_whole(self, image: Tensor) -> Tensor:
-        """One pass of the network: (C, h, w) → (3, s·h, s·w), unclamped, on the host."""
-        _, h, w = image.shape
-        with self.computing():
-            restored = self.model(self.batch_of(image)).image[0]
-        return restored[:, : self.scale * h, : self.scale * w].float().cpu()
-
-    def encode_whole(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """Indices and weights of the padded (C, h, w), (K, ·, ·) each, on the host."""
-        with self.computing():
-            _, quantised, weight = self.model.encode(self.batch_of(image))
-        indices = torch.cat([q.indices for q in quantised])
-        return indices.cpu(), weight[0].float().cpu()
 
 
 def pad(batch: Tensor, multiple: int, *, always: bool) -> Tensor:

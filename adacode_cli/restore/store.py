@@ -1,0 +1,89 @@
+"""A whole feature map that may be larger than memory."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import IO
+
+import numpy as np
+import torch
+from torch import Tensor
+
+# Bytes that all stores of a process may take in memory; what goes beyond is written to a file.
+IN_MEMORY = 1 << 30
+# Bytes of a map that are worked on at once.
+BAND = 48 << 20
+
+
+class Store:
+    """(1, C, h, w), written and read by rows; float32.
+
+    In memory while there is room, else in a nameless file in the folder for temporary ones,
+    which goes with the process however that ends.
+    """
+
+    used = 0  # bytes of memory, by all stores
+
+    def __init__(self, shape: Sequence[int], device: torch.device) -> None:
+        _, self.channels, self.height, self.width = shape
+        self.device = device
+        self.row_bytes = 4 * self.channels * self.width
+        self.band = max(8, BAND // self.row_bytes)
+        self.sums: list[Tensor] = []  # count, mean and squared deviations of each band
+        self.file: IO[bytes] | None = None
+        self.memory: Tensor | None = None
+        size = self.row_bytes * self.height
+        if Store.used + size <= IN_MEMORY:
+            Store.used += size
+            self.memory = torch.empty(self.height, self.width, self.channels)
+        else:
+            self.file = tempfile.TemporaryFile(prefix="adacode-")  # noqa: SIM115 closed in __del__
+
+    def write(self, top: int, rows: Tensor) -> None:
+        """(1, C, n, w) at row ``top``; their statistics are noted."""
+        last = rows[0].float().permute(1, 2, 0).contiguous()  # (n, w, C)
+        flat = last.view(-1, self.channels)
+        mean = flat.mean(dim=0)
+        squares = (flat - mean).square_().sum(dim=0)
+        count = torch.full_like(mean, len(flat))
+        self.sums.append(torch.stack([count, mean, squares]).double().cpu())
+        if self.memory is not None:
+            self.memory[top : top + last.shape[0]] = last.cpu()
+        elif self.file is not None:
+            self.file.seek(top * self.row_bytes)
+            self.file.write(last.cpu().numpy().data)
+
+    def read(self, top: int, bottom: int) -> Tensor:
+        """Rows as (1, C, n, w), channels last."""
+        if self.memory is not None:
+            rows = self.memory[top:bottom]
+        else:
+            assert self.file is not None
+            self.file.seek(top * self.row_bytes)
+            flat = np.fromfile(self.file, np.float32, (bottom - top) * self.row_bytes // 4)
+            rows = torch.from_numpy(flat).view(bottom - top, self.width, self.channels)
+        return rows.to(self.device).permute(2, 0, 1)[None]
+
+    def statistics(self, groups: int) -> tuple[Tensor, Tensor]:
+        """Mean and variance of each group of channels: (groups,) twice, float32.
+
+        Bands are merged by their counts, means and squared deviations (Chan et al., 1979).
+        """
+        count, mean, squares = torch.stack(self.sums).unbind(1)  # (bands, C) each
+        count, mean, squares = (
+            x.view(len(self.sums), groups, -1).transpose(0, 1).flatten(1)
+            for x in (count, mean, squares)
+        )  # (groups, parts)
+        total = count.sum(1)
+        whole = (count * mean).sum(1) / total
+        deviations = squares.sum(1) + (count * (mean - whole[:, None]).square()).sum(1)
+        return whole.float(), (deviations / total).float()
+
+    def __del__(self) -> None:
+        with suppress(AttributeError):
+            if self.memory is not None:
+                Store.used -= self.memory.numel() * 4
+            if self.file is not None:
+                self.file.close()

@@ -1,0 +1,267 @@
+"""A picture in bands is the whole picture: for every network, at any size, within memory."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from adacode_cli.errors import UsageError
+from adacode_cli.model.adacode import AdaCode
+from adacode_cli.model.config import Task, official_config
+from adacode_cli.restore import store
+from adacode_cli.restore.bands import Banded, Run, bands, stored
+from adacode_cli.restore.restorer import Restorer, pad
+from adacode_cli.restore.store import Store
+from adacode_cli.restore.tiling import Tiling, parse_tiling, squares
+from adacode_cli.restore.way import Way, persevere
+from adacode_cli.weights.catalogue import BUNDLED, load_model
+from tests.conftest import tiny_config, tiny_model
+
+CPU = torch.device("cpu")
+SIZES = [(1, 1), (3, 5), (7, 16), (33, 31), (90, 41)]
+OFFICIAL: list[tuple[Task, int]] = [("sr", 4), ("sr", 2), ("inpaint", 1), ("reconstruct", 1)]
+
+
+def restorer_of(model: AdaCode, tiling: Tiling | None = None) -> Restorer:
+    return Restorer(model, CPU, torch.float32, tiling)
+
+
+def photo(channels: int, height: int, width: int) -> Tensor:
+    """Smooth and busy, with holes where there is a fourth channel."""
+    torch.manual_seed(height * width)
+    image = torch.rand(channels, height, width)
+    if channels == 4:
+        image[3] = (image[3] > 0.7).float()
+    return image
+
+
+def assert_same_picture(ours: Tensor, theirs: Tensor) -> None:
+    """At 8 bits: a level apart in one sample of a thousand, at most."""
+    levels = [(255 * x.clamp(0, 1)).round() for x in (ours, theirs)]
+    apart = (levels[0] - levels[1]).abs()
+    assert apart.max() <= 1
+    assert (apart > 0).float().mean() <= 1e-3
+
+
+def small_official(task: Task, scale: int, *, scaled: bool = False) -> AdaCode:
+    """A published network, narrower; by the rule of the parity files, or ``scaled`` into range."""
+    config = replace(official_config(task, scale), widths=(32, 32, 64, 64))
+    model = AdaCode(config).eval()
+    torch.manual_seed(1)
+    with torch.no_grad():
+        for name, tensor in model.named_parameters():
+            if not scaled and tensor.dim() > 1:
+                tensor.normal_(std=tensor[0].numel() ** -0.5)
+            elif "norm" in name and name.endswith("weight"):
+                tensor.uniform_(0.5, 1.5)
+        drawn = model(torch.rand(1, 3, 64 // scale, 64 // scale)).image
+        model.decoder.out.weight.mul_(0.25 / drawn.std())  # type: ignore[union-attr, operator]
+        model.decoder.out.bias.fill_(0.5)  # type: ignore[union-attr, operator]
+    return model
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize(("task", "scale"), [("sr", 4), ("sr", 2), ("inpaint", 1)])
+def test_lite_networks_in_bands_are_exact(task: Task, scale: int, size: tuple[int, int]) -> None:
+    config = replace(tiny_config(task, scale), deep_skip=True, encoder_depths=(1, 2))
+    torch.manual_seed(0)
+    model = AdaCode(config).eval()
+    image = photo(config.in_channels, *size)
+    whole = restorer_of(model, Tiling(rows=0)).restore(image)
+    assert whole.shape == (3, scale * size[0], scale * size[1])
+    for rows in (8, 24, 101):
+        assert_same_picture(restorer_of(model, Tiling(rows=rows)).restore(image), whole)
+
+
+@pytest.mark.parametrize("scaled", [False, True])
+@pytest.mark.parametrize(("task", "scale"), OFFICIAL)
+def test_published_networks_in_bands_are_exact(task: Task, scale: int, scaled: bool) -> None:  # noqa: FBT001
+    model = small_official(task, scale, scaled=scaled)
+    image = photo(3, 200 // scale + 3, 120 // scale + 1)
+    whole = restorer_of(model, Tiling(rows=0)).restore(image)
+    for rows in (16, 72):
+        assert_same_picture(restorer_of(model, Tiling(rows=rows)).restore(image), whole)
+
+
+@pytest.mark.parametrize("name", BUNDLED)
+def test_the_bundled_networks_in_bands_are_exact(name: str) -> None:
+    model = load_model(name)
+    image = photo(model.config.in_channels, 96, 50)
+    whole = restorer_of(model, Tiling(rows=0)).restore(image)
+    assert_same_picture(restorer_of(model, Tiling(rows=40)).restore(image), whole)
+
+
+def test_codes_and_weights_in_bands_are_the_whole_ones() -> None:
+    model = small_official("sr", 4)
+    batch = photo(3, 64, 48)[None]
+    with torch.no_grad():
+        whole, noted = model(batch), model(stored(batch))
+        parts = [rows for _, rows in bands([noted.indices, noted.weight_map], 3)]
+    indices, weights = (torch.cat(column, dim=-2) for column in zip(*parts, strict=True))
+    assert (indices == whole.indices).float().mean() > 0.999
+    assert torch.allclose(weights, whole.weight_map, rtol=1e-3, atol=1e-2)
+
+
+def test_a_run_may_begin_anywhere() -> None:
+    model = tiny_model()
+    batch = photo(3, 40, 24)[None]
+    with torch.no_grad():
+        whole = model(batch).image
+        for start in (1, 50, 159):
+            rest = [rows for _, (rows,) in bands([model(stored(batch)).image], 16, start)]
+            assert torch.allclose(torch.cat(rest, dim=-2), whole[..., start:, :], atol=1e-6)
+
+
+def test_nothing_is_computed_twice() -> None:
+    """Every convolution sees each of its rows once, however the picture is cut up."""
+    model = tiny_model()
+    noted = model(stored(photo(3, 64, 16)[None]))
+    run = Run([noted.image])
+    done: dict[Banded, int] = {}
+
+    def counted(key: Banded, do: Any, top: int, bottom: int, rows: list[Tensor]) -> Tensor:
+        done[key] = done.get(key, 0) + bottom - top
+        return do(top, bottom, rows)
+
+    for banded in run.order:
+        banded.step = banded.step._replace(compute=partial(counted, banded, banded.step.compute))
+    with torch.no_grad():
+        for top in range(0, 256, 32):
+            run.band(top, top + 32)
+    assert all(count == banded.height for banded, count in done.items() if not banded.free)
+
+
+def test_what_is_kept_does_not_grow_with_the_height() -> None:
+    model = tiny_model()
+
+    def most_kept(height: int) -> int:
+        run = Run([model(stored(photo(3, height, 16)[None])).image])
+        most = 0
+        with torch.no_grad():
+            for top in range(0, 4 * height, 32):
+                run.band(top, top + 32)
+                most = max(most, sum(rows.numel() for rows in run.rows.values()))
+        return most
+
+    assert most_kept(400) == most_kept(100)
+
+
+def test_maps_that_memory_has_no_room_for_go_to_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = small_official("sr", 4)
+    image = photo(3, 40, 24)
+    in_memory = restorer_of(model, Tiling(rows=16)).restore(image)
+    monkeypatch.setattr(store, "IN_MEMORY", 0)
+    assert torch.equal(restorer_of(model, Tiling(rows=16)).restore(image), in_memory)
+
+
+def test_stores_give_back_what_they_took_and_know_their_statistics() -> None:
+    before = Store.used
+    rows = torch.randn(1, 8, 30, 20) * 3 + 100
+    kept = Store(rows.shape, CPU)
+    assert Store.used == before + 4 * rows.numel()
+    for top in range(0, 30, 7):
+        kept.write(top, rows[..., top : top + 7, :])
+    assert torch.equal(kept.read(3, 21), rows[..., 3:21, :])
+    mean, variance = kept.statistics(4)
+    groups = rows.view(4, -1)
+    assert torch.allclose(mean, groups.mean(1))
+    assert torch.allclose(variance, groups.var(1, correction=0), rtol=1e-5)
+    del kept
+    assert Store.used == before
+
+
+def test_sampled_statistics_are_near_the_exact_ones() -> None:
+    model = small_official("sr", 4)
+    y, x = torch.meshgrid(torch.arange(110), torch.arange(80), indexing="ij")
+    image = torch.stack([(x / 7).sin(), (y / 5).cos(), ((x + y) / 9).sin()]) / 2 + 0.5
+    exact = restorer_of(model, Tiling(rows=64)).restore(image)
+    sampled = restorer_of(model, Tiling(rows=64, statistics="sampled")).restore(image)
+    error = (sampled - exact).abs().mean()
+    assert 0 < error < 0.25 * exact.std()
+
+
+def test_a_sample_is_taken_from_all_over() -> None:
+    rows = torch.arange(1000.0).view(1, 1, 1000, 1).expand(1, 1, 1000, 300)
+    taken = squares(rows, 64)
+    assert taken.shape[-1] == 64
+    assert taken.min() < 150
+    assert taken.max() > 850
+    assert squares(rows[..., :50, :], 64).shape == (1, 1, 50, 300)
+
+
+@pytest.mark.parametrize("wrong", ["4", "0", "-3", "1.5", "large"])
+def test_bands_of_no_size_are_refused(wrong: str) -> None:
+    with pytest.raises(UsageError, match=f"--tile {wrong}"):
+        parse_tiling(wrong, "exact")
+
+
+def test_what_tile_says_is_done() -> None:
+    assert parse_tiling("off", "exact").rows_for("official", 9000, 9000) == 9000
+    assert parse_tiling("64", "sampled") == Tiling(64, "sampled")
+    automatic = parse_tiling("auto", "exact")
+    assert automatic.rows_for("lite", 512, 512) == 512
+    assert 8 <= automatic.rows_for("lite", 100_000, 100_000) < 100
+    with pytest.raises(UsageError, match="--tile-stats"):
+        parse_tiling("auto", "guessed")
+
+
+def test_padding_mirrors_and_can_be_forced() -> None:
+    image = torch.arange(6.0).view(1, 1, 1, 6)
+    assert pad(image, 4, always=False)[0, 0, 0].tolist() == [0, 1, 2, 3, 4, 5, 5, 4]
+    assert pad(image, 6, always=False).shape == (1, 1, 6, 6)
+    assert pad(image, 6, always=True).shape == (1, 1, 6, 12)
+
+
+def overflowing(value: float) -> AdaCode:
+    """A network whose last convolution adds ``value``."""
+    model = tiny_model()
+    with torch.no_grad():
+        model.get_parameter("decoder.detail.6.conv.bias").fill_(value)
+    return model
+
+
+def test_a_network_that_overflows_gives_an_error_and_no_picture() -> None:
+    with pytest.raises(FloatingPointError, match="fp32"):
+        restorer_of(overflowing(torch.inf))(torch.rand(3, 8, 8))
+
+
+def test_what_overflows_in_half_precision_is_computed_again() -> None:
+    model, image = overflowing(0), photo(3, 40, 16)
+    with torch.no_grad():
+        model.get_parameter("decoder.detail.6.conv.weight").mul_(1e7)  # beyond 65504
+    exact = restorer_of(model).restore(image)
+    restorer = Restorer(model, CPU, torch.float16, Tiling(rows=32))
+    assert (restorer.restore(image) - exact).abs().mean() < 0.05
+    assert restorer.notes == ["not finite in fp16 from row 0 on: computed in bf16"]
+
+
+def test_each_step_out_of_memory_is_taken_once_and_said() -> None:
+    said: list[str] = []
+
+    def compute(way: Way, top: int) -> object:
+        if way.device.type == "meta":
+            while top < 64:
+                if way.rows > 16 or top >= 32:
+                    raise RuntimeError("can't allocate memory: you tried to allocate 9 bytes")
+                yield torch.full((3, way.rows, 4), 1.0)
+                top += way.rows
+        while top < 64:
+            yield torch.full((3, way.rows, 4), 2.0)
+            top += way.rows
+
+    way = Way(torch.device("meta"), torch.bfloat16, 64)
+    rows = torch.cat(list(persevere(way, 64, compute, said.append)), dim=1)  # type: ignore[arg-type]
+    assert rows[0, :, 0].tolist() == [1.0] * 32 + [2.0] * 32
+    assert [line.split(":")[0] for line in said] == [
+        "out of memory with bands of 64 rows",
+        "out of memory with bands of 32 rows",
+        "out of memory with bands of 16 rows",
+        "out of memory on meta",
+    ]
+    with pytest.raises(MemoryError, match="even with bands of 8 rows"):
+        list(persevere(replace(way, fixed=True), 64, compute, said.append))  # type: ignore[arg-type]
