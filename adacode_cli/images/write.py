@@ -25,14 +25,20 @@ from adacode_cli.images.picture import (
     Metadata,
     Picture,
     PictureError,
+    PictureInBands,
     Plane,
     Samples,
     to_samples,
+    whole,
 )
-from adacode_cli.images.write_exact import write_png, write_tiff
+from adacode_cli.images.write_png import write_png
+from adacode_cli.images.write_tiff import write_tiff
 
 NUMBER = itertools.count()  # no two files of a process share an unfinished name
-SINGLE = {"PNG": write_png, "TIFF": write_tiff}  # one picture, written by ourselves
+BY_ROWS = {"PNG": write_png, "TIFF": write_tiff}  # one picture, written by ourselves
+Content = Picture | PictureInBands | Animation
+# What Pillow, its plug-ins and the file system raise.
+FAULTS = (OSError, ValueError, SystemError, RuntimeError, struct.error)
 HOST = socket.gethostname()
 
 
@@ -66,23 +72,41 @@ def check_encoding(encoding: Encoding, form: Format) -> None:
         raise UsageError("--quality and --lossless exclude each other")
 
 
-def write(
-    picture: Picture | Animation, path: Path, encoding: Encoding | None = None
-) -> tuple[str, ...]:
+def write(picture: Content, path: Path, encoding: Encoding | None = None) -> tuple[str, ...]:
     """Encode beside ``path``, then rename; returns notes on what the format can't hold.
 
-    Raises ``PictureError``.
+    Raises ``PictureError``, and what computing a PictureInBands raises.
     """
     form = format_of(path)
     add_plugin(form, str(path))
-    try:
-        with unfinished(path) as (file, finish):
-            notes = encode(picture, file, form, encoding or Encoding())
-            finish()
-    except (OSError, ValueError, SystemError, RuntimeError, struct.error) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise PictureError(f"{path}: can't be written ({reason})") from error
+    with named_faults(picture, str(path)) as content, unfinished(path) as (file, finish):
+        notes = encode(content, file, form, encoding or Encoding())
+        finish()
     return notes
+
+
+@contextmanager
+def named_faults(picture: Content, name: str) -> Iterator[Content]:
+    """The picture to write to ``name``; the faults of writing become a ``PictureError``."""
+    raised: list[BaseException] = []
+    if isinstance(picture, PictureInBands):
+        picture = replace(picture, bands=remembering(picture.bands, raised))
+    try:
+        yield picture
+    except FAULTS as error:
+        if error in raised:
+            raise
+        reason = getattr(error, "strerror", None) or error
+        raise PictureError(f"{name}: can't be written ({reason})") from error
+
+
+def remembering(bands: Iterator[Samples], raised: list[BaseException]) -> Iterator[Samples]:
+    """The same bands; what computing them raises is noted in ``raised``."""
+    try:
+        yield from bands
+    except BaseException as error:
+        raised.append(error)
+        raise
 
 
 @contextmanager
@@ -123,31 +147,50 @@ def runs(process: int) -> bool:
     return True
 
 
-def encode(
-    picture: Picture | Animation, file: IO[bytes], form: Format, encoding: Encoding
-) -> tuple[str, ...]:
+def encode(picture: Content, file: IO[bytes], form: Format, encoding: Encoding) -> tuple[str, ...]:
     """Write ``picture`` to an open file; returns notes on what the format can't hold."""
-    frames = picture.frames if isinstance(picture, Animation) else (picture,)
+    check_encoding(encoding, form)
     notes: list[str] = []
-    if len(frames) > 1 and not form.moving:
+    if isinstance(picture, Animation) and not form.moving:
         notes.append(f"only its first frame is kept: {form.name} has one")
-        frames = frames[:1]
-    metadata = frames[0].metadata
-    if encoding.strip_metadata:
-        metadata = Metadata(metadata.icc_profile)
-    first = replace(frames[0], metadata=metadata)
+    if isinstance(picture, Animation) and (len(picture.frames) == 1 or not form.moving):
+        picture = picture.frames[0]
+    if not isinstance(picture, Animation) and form.name in BY_ROWS:
+        encode_by_rows(picture, file, form, encoding)
+    else:
+        encode_whole(picture, file, form, encoding, notes)
+    return tuple(dict.fromkeys(notes))
+
+
+def encode_by_rows(
+    picture: Picture | PictureInBands, file: IO[bytes], form: Format, encoding: Encoding
+) -> None:
+    """One picture as it comes; these formats hold all of it."""
+    rows = picture if isinstance(picture, PictureInBands) else picture.in_bands()
+    rows = replace(rows, metadata=kept(rows.metadata, encoding))
+    exif = finished_exif(rows.metadata, rows.size, encoding.mark, dpi=not form.dpi)
+    BY_ROWS[form.name](file, rows, exif)
+
+
+def encode_whole(
+    picture: Content, file: IO[bytes], form: Format, encoding: Encoding, notes: list[str]
+) -> None:
+    """One picture or several, by Pillow."""
+    frames = picture.frames if isinstance(picture, Animation) else (whole(picture),)
+    first = replace(frames[0], metadata=kept(frames[0].metadata, encoding))
     exif = finished_exif(first.metadata, first.size, encoding.mark, dpi=not form.dpi)
-    if len(frames) == 1 and form.name in SINGLE and (first.depth == 16 or form.name == "TIFF"):
-        SINGLE[form.name](file, first.samples, first.metadata, exif)
-        return tuple(notes)
     images = [to_image(replace(first, samples=f.samples), form, notes) for f in frames]
     options = {**encoding.options(form), **metadata_options(first, form, exif, encoding, notes)}
     if form.name == "AVIF" and images[0].mode == "L":
         options["subsampling"] = "4:0:0"
-    if len(images) > 1 and isinstance(picture, Animation):
+    if isinstance(picture, Animation):
         options.update(moving_options(picture, images, form))
     images[0].save(file, format=form.name, **options)
-    return tuple(dict.fromkeys(notes))
+
+
+def kept(metadata: Metadata, encoding: Encoding) -> Metadata:
+    """What of the metadata is to be written."""
+    return Metadata(metadata.icc_profile) if encoding.strip_metadata else metadata
 
 
 def to_image(picture: Picture, form: Format, notes: list[str]) -> Image.Image:
