@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Bytes = NDArray[np.uint8]
-Piece, Packed = TypeVar("Piece"), TypeVar("Packed")
+Piece = TypeVar("Piece")
+Packed = TypeVar("Packed")
 BLOCK = 1 << 19  # bytes of samples that are packed at a time
 SAMPLES, SAMPLE = 8, 1 << 12  # so many pieces of so many bytes tell which way is shorter
 LEVEL = 4  # of compression
@@ -36,7 +37,7 @@ def packed_so(data: Bytes, way: int, wrapping: int) -> bytes:
     """``data`` packed one way."""
     packer = zlib.compressobj(LEVEL, zlib.DEFLATED, wrapping, zlib.DEF_MEM_LEVEL, way)
     end = zlib.Z_SYNC_FLUSH if wrapping == RAW else zlib.Z_FINISH
-    return packer.compress(data) + packer.flush(end)
+    return packer.compress(data.data) + packer.flush(end)
 
 
 def side_by_side(function: Callable[[Piece], Packed], pieces: Iterable[Piece]) -> Iterator[Packed]:

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import os
+import shutil
 import socket
 import struct
-from collections.abc import Iterator
-from contextlib import contextmanager
+import sys
+import tempfile
+from collections.abc import Generator, Iterator
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any
 
-import numpy as np
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from adacode_cli.errors import UsageError
-from adacode_cli.images.colour import is_srgb, to_srgb
 from adacode_cli.images.formats import Format, add_plugin, format_of
+from adacode_cli.images.held import to_image
 from adacode_cli.images.metadata import MARK, TOO_LARGE, finished_exif
 from adacode_cli.images.picture import (
     Animation,
@@ -36,6 +39,7 @@ from adacode_cli.images.write_tiff import write_tiff
 
 NUMBER = itertools.count()  # no two files of a process share an unfinished name
 BY_ROWS = {"PNG": write_png, "TIFF": write_tiff}  # one picture, written by ourselves
+IN_MEMORY = 1 << 28  # bytes of samples; what is larger waits for standard output in a file
 Content = Picture | PictureInBands | Animation
 # What Pillow, its plug-ins and the file system raise.
 FAULTS = (OSError, ValueError, SystemError, RuntimeError, struct.error)
@@ -85,22 +89,49 @@ def write(picture: Content, path: Path, encoding: Encoding | None = None) -> tup
     return notes
 
 
+def write_stream(picture: Content, form: Format, encoding: Encoding) -> tuple[str, ...]:
+    """The same to standard output, nothing of it before the picture is encoded as a whole."""
+    name = "standard output"
+    add_plugin(form, name)
+    with buffer_for(picture) as buffer:
+        with named_faults(picture, name) as content:
+            notes = encode(content, buffer, form, encoding)
+        buffer.seek(0)
+        shutil.copyfileobj(buffer, sys.stdout.buffer, 1 << 20)
+    sys.stdout.buffer.flush()
+    return notes
+
+
+def buffer_for(picture: Content) -> IO[bytes]:
+    """Where an encoded picture is put together: in memory, or on the disk if it is large."""
+    if isinstance(picture, PictureInBands) and picture.row_bytes * picture.size[1] > IN_MEMORY:
+        return tempfile.TemporaryFile()
+    return io.BytesIO()
+
+
 @contextmanager
 def named_faults(picture: Content, name: str) -> Iterator[Content]:
-    """The picture to write to ``name``; the faults of writing become a ``PictureError``."""
+    """The picture to write to ``name``; the faults of writing become a ``PictureError``.
+
+    Bands are over afterwards, whether all were taken or not.
+    """
     raised: list[BaseException] = []
-    if isinstance(picture, PictureInBands):
-        picture = replace(picture, bands=remembering(picture.bands, raised))
-    try:
-        yield picture
-    except FAULTS as error:
-        if error in raised:
-            raise
-        reason = getattr(error, "strerror", None) or error
-        raise PictureError(f"{name}: can't be written ({reason})") from error
+    with ExitStack() as ending:
+        if isinstance(picture, PictureInBands):
+            bands = ending.enter_context(closing(remembering(picture.bands, raised)))
+            picture = replace(picture, bands=bands)
+        try:
+            yield picture
+        except FAULTS as error:
+            if error in raised:
+                raise
+            reason = getattr(error, "strerror", None) or error
+            raise PictureError(f"{name}: can't be written ({reason})") from error
 
 
-def remembering(bands: Iterator[Samples], raised: list[BaseException]) -> Iterator[Samples]:
+def remembering(
+    bands: Iterator[Samples], raised: list[BaseException]
+) -> Generator[Samples, None, None]:
     """The same bands; what computing them raises is noted in ``raised``."""
     try:
         yield from bands
@@ -191,55 +222,6 @@ def encode_whole(
 def kept(metadata: Metadata, encoding: Encoding) -> Metadata:
     """What of the metadata is to be written."""
     return Metadata(metadata.icc_profile) if encoding.strip_metadata else metadata
-
-
-def to_image(picture: Picture, form: Format, notes: list[str]) -> Image.Image:
-    """8-bit L, LA, RGB or RGBA, as far as the format can hold them."""
-    samples = picture.samples
-    if picture.depth == 16:
-        samples = reduce_depth(samples)
-        notes.append("reduced to 8 bits")
-    if picture.transparent and not form.alpha:
-        samples = on_white(samples)
-        notes.append("white shows where it was transparent")
-    if picture.transparent and form.name == "GIF":
-        samples = all_or_nothing(samples)
-        notes.append("in a GIF, a pixel is transparent or opaque")
-    image = Image.fromarray(samples[..., 0] if samples.shape[2] == 1 else samples)
-    profile = picture.metadata.icc_profile
-    if profile and not form.profile and not is_srgb(profile):
-        notes.append("converted to sRGB: its format holds no colour profile")
-        return through_profile(image, profile)
-    return image
-
-
-def through_profile(image: Image.Image, profile: bytes) -> Image.Image:
-    """The colours in sRGB; the alpha as it is."""
-    if "A" not in image.mode:
-        return to_srgb(image, profile, image.mode)
-    opaque = to_srgb(image.convert(image.mode[:-1]), profile, image.mode[:-1])
-    opaque.putalpha(image.getchannel("A"))
-    return opaque
-
-
-def reduce_depth(samples: Samples) -> Samples:
-    """16 bits to the nearest of 8."""
-    return ((samples.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8)
-
-
-def all_or_nothing(samples: Samples) -> Samples:
-    """8 bits whose alpha is 0, without a colour, or 255."""
-    shown = samples[..., -1:] >= 128
-    opaque = np.where(shown, samples, 0)
-    opaque[..., -1:] = np.where(shown, 255, 0)
-    return opaque
-
-
-def on_white(samples: Samples) -> Samples:
-    """8 bits without alpha, as seen on white."""
-    alpha = samples[..., -1:].astype(np.float32) / 255
-    seen = samples[..., :-1] * alpha + 255 * (1 - alpha)
-    return np.rint(seen).astype(np.uint8)
 
 
 def metadata_options(

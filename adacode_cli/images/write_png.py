@@ -30,7 +30,7 @@ def write_png(file: IO[bytes], picture: PictureInBands, exif: Image.Exif) -> Non
     putchunk(file, b"IDAT", HEADER)
     checksum = zlib.adler32(b"")
     for filtered, data in side_by_side(pack_rows, with_row_above(picture)):
-        checksum = zlib.adler32(filtered, checksum)
+        checksum = zlib.adler32(filtered.data, checksum)
         putchunk(file, b"IDAT", data)
     putchunk(file, b"IDAT", LAST, struct.pack(">I", checksum))
     putchunk(file, b"IEND", b"")

@@ -22,7 +22,7 @@ def write_tiff(file: IO[bytes], picture: PictureInBands, exif: Image.Exif) -> No
 
     The directory's place at the beginning is left open until the strips are written.
     """
-    width, height = picture.size
+    height = picture.size[1]
     rows = min(max(1, BLOCK // picture.row_bytes), height)
     strips = -(-height // rows)
     large = picture.row_bytes * height > LARGEST
