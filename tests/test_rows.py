@@ -130,6 +130,7 @@ def test_a_large_tiff_has_offsets_of_64_bits(
         assert file.is_bigtiff is large
         page: Any = file.pages[0]
         assert (len(page.dataoffsets) > 1) is (height > 3)
+        assert page.tags["StripOffsets"].dtype == (16 if large else 4)
         assert page.dataoffsets[-1] + page.databytecounts[-1] == path.stat().st_size
         assert np.array_equal(page.asarray(), samples)
         assert page.tags["ExifTag"].value["LensModel"] == "a lens with a long name"

@@ -20,7 +20,7 @@ LARGEST = 4 * 10**9  # bytes of samples; more, packed badly, may not fit into 32
 def write_tiff(file: IO[bytes], picture: PictureInBands, exif: Image.Exif) -> None:
     """A TIFF with everything that is known about the picture; ``exif`` instead of its own.
 
-    The directory's place at the beginning is left open until the strips are written.
+    The directory comes first, and is written again when it is known where the strips are.
     """
     height = picture.size[1]
     rows = min(max(1, BLOCK // picture.row_bytes), height)
@@ -31,7 +31,6 @@ def write_tiff(file: IO[bytes], picture: PictureInBands, exif: Image.Exif) -> No
     for tag in (OFFSETS, COUNTS):
         directory.tagtype[tag] = LONG8 if large else TiffTags.LONG
         directory[tag] = (0,) * strips
-    begin = file.tell()
     directory.save(file)
     end = file.tell()
     offsets, counts = [], []
@@ -40,7 +39,7 @@ def write_tiff(file: IO[bytes], picture: PictureInBands, exif: Image.Exif) -> No
         counts.append(len(data))
         file.write(data)
     directory[OFFSETS], directory[COUNTS] = tuple(offsets), tuple(counts)
-    file.seek(begin)
+    file.seek(0)
     directory.save(file)
     file.seek(0, 2)
 
