@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import subprocess
 import sys
@@ -42,6 +43,7 @@ def png_samples(path: Path) -> NDArray[Any]:
     return np.array(list(rows)).reshape(height, width, info["planes"])
 
 
+@functools.cache  # it holds the second in which it was made
 def srgb_profile() -> bytes:
     return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 

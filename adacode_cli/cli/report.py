@@ -170,13 +170,13 @@ def tell_time(worker: Worker, pixels: int, pictures: int, devices: int) -> None:
     """How long it would take, by a small picture restored now."""
     import numpy as np
 
-    from adacode_cli.images.picture import Picture
+    from adacode_cli.images.picture import Picture, whole
 
     noise = np.random.default_rng(0).integers(0, 256, (SAMPLE, SAMPLE, 3), dtype=np.uint8)
     try:
         for _ in range(2):  # the first one warms up
             began = time.perf_counter()
-            worker.process(Picture(noise), lambda _done, _of: None)
+            whole(worker.process(Picture(noise), lambda _done, _of: None))
             seconds = time.perf_counter() - began
     except (ValueError, OSError, RuntimeError) as error:
         problems.say(f"{pictures} pictures; no estimate of the time ({error})")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -88,6 +88,84 @@ class Picture:
         if alpha is not None:
             channels.append(alpha[None])
         return replace(self, samples=to_samples(channels, self.depth))
+
+    def in_bands(self) -> PictureInBands:
+        """The same as one band."""
+        return PictureInBands(
+            self.size,
+            self.samples.shape[2],
+            self.depth,
+            iter([self.samples]),
+            self.metadata,
+            self.notes,
+            self.source,
+            self.facts,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class PictureInBands:
+    """A picture that is never there as a whole: its rows come while they are computed.
+
+    bands: once only, from top to bottom, (rows, W, C) of this depth, any number of rows each,
+    all rows together. Nothing is kept of a band, so the next one may be in the same memory.
+    What computing raises comes out of it. The rest is as in Picture.
+    """
+
+    size: tuple[int, int]  # width and height
+    channels: int  # 1 to 4
+    depth: int  # bits a channel: 8 or 16
+    bands: Iterator[Samples]
+    metadata: Metadata = field(default_factory=Metadata)
+    notes: tuple[str, ...] = ()
+    source: Path | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def row_bytes(self) -> int:
+        """How many bytes the samples of a row are."""
+        return self.size[0] * self.channels * self.depth // 8
+
+    def gathered(self) -> Picture:
+        """All of it at once. Raises ``PictureError`` for too few rows, or too many."""
+        (samples,) = self.in_blocks(self.size[1])
+        return Picture(samples, self.metadata, self.notes, self.source, self.facts)
+
+    def in_blocks(self, rows: int) -> Iterator[Samples]:
+        """Copies of ``rows`` rows each, fewer in the last. Raises as ``gathered``."""
+        block, filled = self.empty(rows, 0), 0
+        for top, band in self.checked():
+            done = 0
+            while done < len(band):
+                taken = band[done : done + rows - filled]
+                block[filled : filled + len(taken)] = taken
+                filled, done = filled + len(taken), done + len(taken)
+                if filled == len(block):
+                    yield block
+                    block, filled = self.empty(rows, top + done), 0
+
+    def empty(self, rows: int, top: int) -> Samples:
+        """A place for ``rows`` rows from ``top`` on, as far as there are so many."""
+        (width, height), kind = self.size, np.uint8 if self.depth == 8 else np.uint16
+        return np.empty((min(rows, height - top), width, self.channels), kind)
+
+    def checked(self) -> Iterator[tuple[int, Samples]]:
+        """Each band and its first row. Raises ``PictureError`` if they don't make the picture."""
+        (width, height), top = self.size, 0
+        for band in self.bands:
+            if band.shape[1:] != (width, self.channels) or 8 * band.itemsize != self.depth:
+                raise PictureError(f"row {top} is {band.shape[1:]} of {band.dtype}")
+            if top + len(band) > height:
+                raise PictureError(f"there are more rows than its {height}")
+            yield top, band
+            top += len(band)
+        if top < height:
+            raise PictureError(f"there are {top} of its {height} rows")
+
+
+def whole(picture: Picture | PictureInBands) -> Picture:
+    """A picture all of whose rows are there."""
+    return picture.gathered() if isinstance(picture, PictureInBands) else picture
 
 
 @dataclass(frozen=True, eq=False)

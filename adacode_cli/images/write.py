@@ -2,37 +2,47 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import os
+import shutil
 import socket
 import struct
-from collections.abc import Iterator
-from contextlib import contextmanager
+import sys
+import tempfile
+from collections.abc import Generator, Iterator
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any
 
-import numpy as np
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from adacode_cli.errors import UsageError
-from adacode_cli.images.colour import is_srgb, to_srgb
 from adacode_cli.images.formats import Format, add_plugin, format_of
+from adacode_cli.images.held import to_image
 from adacode_cli.images.metadata import MARK, TOO_LARGE, finished_exif
 from adacode_cli.images.picture import (
     Animation,
     Metadata,
     Picture,
     PictureError,
+    PictureInBands,
     Plane,
     Samples,
     to_samples,
+    whole,
 )
-from adacode_cli.images.write_exact import write_png, write_tiff
+from adacode_cli.images.write_png import write_png
+from adacode_cli.images.write_tiff import write_tiff
 
 NUMBER = itertools.count()  # no two files of a process share an unfinished name
-SINGLE = {"PNG": write_png, "TIFF": write_tiff}  # one picture, written by ourselves
+BY_ROWS = {"PNG": write_png, "TIFF": write_tiff}  # one picture, written by ourselves
+IN_MEMORY = 1 << 28  # bytes of samples; what is larger waits for standard output in a file
+Content = Picture | PictureInBands | Animation
+# What Pillow, its plug-ins and the file system raise.
+FAULTS = (OSError, ValueError, SystemError, RuntimeError, struct.error)
 HOST = socket.gethostname()
 
 
@@ -66,23 +76,68 @@ def check_encoding(encoding: Encoding, form: Format) -> None:
         raise UsageError("--quality and --lossless exclude each other")
 
 
-def write(
-    picture: Picture | Animation, path: Path, encoding: Encoding | None = None
-) -> tuple[str, ...]:
+def write(picture: Content, path: Path, encoding: Encoding | None = None) -> tuple[str, ...]:
     """Encode beside ``path``, then rename; returns notes on what the format can't hold.
 
-    Raises ``PictureError``.
+    Raises ``PictureError``, and what computing a PictureInBands raises.
     """
     form = format_of(path)
     add_plugin(form, str(path))
-    try:
-        with unfinished(path) as (file, finish):
-            notes = encode(picture, file, form, encoding or Encoding())
-            finish()
-    except (OSError, ValueError, SystemError, RuntimeError, struct.error) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise PictureError(f"{path}: can't be written ({reason})") from error
+    with named_faults(picture, str(path)) as content, unfinished(path) as (file, finish):
+        notes = encode(content, file, form, encoding or Encoding())
+        finish()
     return notes
+
+
+def write_stream(picture: Content, form: Format, encoding: Encoding) -> tuple[str, ...]:
+    """The same to standard output, nothing of it before the picture is encoded as a whole."""
+    name = "standard output"
+    add_plugin(form, name)
+    with buffer_for(picture) as buffer:
+        with named_faults(picture, name) as content:
+            notes = encode(content, buffer, form, encoding)
+        buffer.seek(0)
+        shutil.copyfileobj(buffer, sys.stdout.buffer, 1 << 20)
+    sys.stdout.buffer.flush()
+    return notes
+
+
+def buffer_for(picture: Content) -> IO[bytes]:
+    """Where an encoded picture is put together: in memory, or on the disk if it is large."""
+    if isinstance(picture, PictureInBands) and picture.row_bytes * picture.size[1] > IN_MEMORY:
+        return tempfile.TemporaryFile()
+    return io.BytesIO()
+
+
+@contextmanager
+def named_faults(picture: Content, name: str) -> Iterator[Content]:
+    """The picture to write to ``name``; the faults of writing become a ``PictureError``.
+
+    Bands are over afterwards, whether all were taken or not.
+    """
+    raised: list[BaseException] = []
+    with ExitStack() as ending:
+        if isinstance(picture, PictureInBands):
+            bands = ending.enter_context(closing(remembering(picture.bands, raised)))
+            picture = replace(picture, bands=bands)
+        try:
+            yield picture
+        except FAULTS as error:
+            if error in raised:
+                raise
+            reason = getattr(error, "strerror", None) or error
+            raise PictureError(f"{name}: can't be written ({reason})") from error
+
+
+def remembering(
+    bands: Iterator[Samples], raised: list[BaseException]
+) -> Generator[Samples, None, None]:
+    """The same bands; what computing them raises is noted in ``raised``."""
+    try:
+        yield from bands
+    except BaseException as error:
+        raised.append(error)
+        raise
 
 
 @contextmanager
@@ -123,80 +178,50 @@ def runs(process: int) -> bool:
     return True
 
 
-def encode(
-    picture: Picture | Animation, file: IO[bytes], form: Format, encoding: Encoding
-) -> tuple[str, ...]:
+def encode(picture: Content, file: IO[bytes], form: Format, encoding: Encoding) -> tuple[str, ...]:
     """Write ``picture`` to an open file; returns notes on what the format can't hold."""
-    frames = picture.frames if isinstance(picture, Animation) else (picture,)
+    check_encoding(encoding, form)
     notes: list[str] = []
-    if len(frames) > 1 and not form.moving:
+    if isinstance(picture, Animation) and not form.moving:
         notes.append(f"only its first frame is kept: {form.name} has one")
-        frames = frames[:1]
-    metadata = frames[0].metadata
-    if encoding.strip_metadata:
-        metadata = Metadata(metadata.icc_profile)
-    first = replace(frames[0], metadata=metadata)
+    if isinstance(picture, Animation) and (len(picture.frames) == 1 or not form.moving):
+        picture = picture.frames[0]
+    if not isinstance(picture, Animation) and form.name in BY_ROWS:
+        encode_by_rows(picture, file, form, encoding)
+    else:
+        encode_whole(picture, file, form, encoding, notes)
+    return tuple(dict.fromkeys(notes))
+
+
+def encode_by_rows(
+    picture: Picture | PictureInBands, file: IO[bytes], form: Format, encoding: Encoding
+) -> None:
+    """One picture as it comes; these formats hold all of it."""
+    rows = picture if isinstance(picture, PictureInBands) else picture.in_bands()
+    rows = replace(rows, metadata=kept(rows.metadata, encoding))
+    exif = finished_exif(rows.metadata, rows.size, encoding.mark, dpi=not form.dpi)
+    BY_ROWS[form.name](file, rows, exif)
+
+
+def encode_whole(
+    picture: Content, file: IO[bytes], form: Format, encoding: Encoding, notes: list[str]
+) -> None:
+    """One picture or several, by Pillow."""
+    frames = picture.frames if isinstance(picture, Animation) else (whole(picture),)
+    first = replace(frames[0], metadata=kept(frames[0].metadata, encoding))
     exif = finished_exif(first.metadata, first.size, encoding.mark, dpi=not form.dpi)
-    if len(frames) == 1 and form.name in SINGLE and (first.depth == 16 or form.name == "TIFF"):
-        SINGLE[form.name](file, first.samples, first.metadata, exif)
-        return tuple(notes)
     images = [to_image(replace(first, samples=f.samples), form, notes) for f in frames]
     options = {**encoding.options(form), **metadata_options(first, form, exif, encoding, notes)}
     if form.name == "AVIF" and images[0].mode == "L":
         options["subsampling"] = "4:0:0"
-    if len(images) > 1 and isinstance(picture, Animation):
+    if isinstance(picture, Animation):
         options.update(moving_options(picture, images, form))
     images[0].save(file, format=form.name, **options)
-    return tuple(dict.fromkeys(notes))
 
 
-def to_image(picture: Picture, form: Format, notes: list[str]) -> Image.Image:
-    """8-bit L, LA, RGB or RGBA, as far as the format can hold them."""
-    samples = picture.samples
-    if picture.depth == 16:
-        samples = reduce_depth(samples)
-        notes.append("reduced to 8 bits")
-    if picture.transparent and not form.alpha:
-        samples = on_white(samples)
-        notes.append("white shows where it was transparent")
-    if picture.transparent and form.name == "GIF":
-        samples = all_or_nothing(samples)
-        notes.append("in a GIF, a pixel is transparent or opaque")
-    image = Image.fromarray(samples[..., 0] if samples.shape[2] == 1 else samples)
-    profile = picture.metadata.icc_profile
-    if profile and not form.profile and not is_srgb(profile):
-        notes.append("converted to sRGB: its format holds no colour profile")
-        return through_profile(image, profile)
-    return image
-
-
-def through_profile(image: Image.Image, profile: bytes) -> Image.Image:
-    """The colours in sRGB; the alpha as it is."""
-    if "A" not in image.mode:
-        return to_srgb(image, profile, image.mode)
-    opaque = to_srgb(image.convert(image.mode[:-1]), profile, image.mode[:-1])
-    opaque.putalpha(image.getchannel("A"))
-    return opaque
-
-
-def reduce_depth(samples: Samples) -> Samples:
-    """16 bits to the nearest of 8."""
-    return ((samples.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8)
-
-
-def all_or_nothing(samples: Samples) -> Samples:
-    """8 bits whose alpha is 0, without a colour, or 255."""
-    shown = samples[..., -1:] >= 128
-    opaque = np.where(shown, samples, 0)
-    opaque[..., -1:] = np.where(shown, 255, 0)
-    return opaque
-
-
-def on_white(samples: Samples) -> Samples:
-    """8 bits without alpha, as seen on white."""
-    alpha = samples[..., -1:].astype(np.float32) / 255
-    seen = samples[..., :-1] * alpha + 255 * (1 - alpha)
-    return np.rint(seen).astype(np.uint8)
+def kept(metadata: Metadata, encoding: Encoding) -> Metadata:
+    """What of the metadata is to be written."""
+    return Metadata(metadata.icc_profile) if encoding.strip_metadata else metadata
 
 
 def metadata_options(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import sys
 import threading
 import time
@@ -17,16 +16,16 @@ from queue import SimpleQueue
 
 from adacode_cli.images.alpha import fill_transparent
 from adacode_cli.images.colour import lock_colour
-from adacode_cli.images.formats import BY_NAME, Format, add_plugin
+from adacode_cli.images.formats import BY_NAME, Format
 from adacode_cli.images.naming import STREAM
-from adacode_cli.images.picture import Animation, Picture, PictureError
+from adacode_cli.images.picture import Animation, Picture, PictureInBands, Samples, whole
 from adacode_cli.images.read import MAX_PIXELS, decode, load
-from adacode_cli.images.write import Encoding, encode, write
+from adacode_cli.images.write import Content, Encoding, write, write_stream
 from adacode_cli.restore.plan import Job
-from adacode_cli.restore.result import Result, Span
+from adacode_cli.restore.result import Result, Span, busy
 
 OnTile = Callable[[int, int], None]
-Process = Callable[[Picture, OnTile], Picture]
+Process = Callable[[Picture, OnTile], Picture | PictureInBands]
 Decode = Callable[[bytes, str, int], Picture | Animation]  # bytes, their name, most pixels
 # What reading, restoring and writing raise; RuntimeError is how PyTorch says that memory ran out.
 EXPECTED = (ValueError, OSError, ArithmeticError, MemoryError, RuntimeError)
@@ -155,6 +154,7 @@ class FolderRun:
         while (item := self.next()) is not None:
             job, future = item
             result = Result(job.source, job.output, "done")
+            ended: Result | None
             try:
                 loaded = future.result()
                 result = replace(
@@ -164,23 +164,35 @@ class FolderRun:
                     notes=loaded.content.notes,
                     timeline={"read": loaded.span},
                 )
-                began = self.now()
-                restored = self.restore(job, loaded.content, worker)
+                ended = self.restore_and_write(job, loaded.content, worker, result)
             except Stopped:
                 return
             except LeftAlone as reason:
                 notes = (*result.notes, str(reason))
-                self.finish(replace(result, status="skipped", notes=notes))
-                continue
+                ended = replace(result, status="skipped", notes=notes)
             except EXPECTED as error:
-                self.finish(failed(result, error))
-                continue
-            timeline = {**result.timeline, "compute": (began, self.now())}
-            self.slots.acquire()
-            result = replace(
-                result, output_size=restored.size, timeline=timeline, facts=restored.facts
-            )
-            self.writers.submit(self.guarded, self.write, job, restored, result)
+                ended = failed(result, error)
+            if ended is not None:
+                self.finish(ended)
+
+    def restore_and_write(
+        self, job: Job, content: Picture | Animation, worker: Worker, result: Result
+    ) -> Result | None:
+        """What comes in bands is written here, as it comes; what is whole, behind: None."""
+        began = self.now()
+        restored = self.restore(job, content, worker)
+        result.timeline["compute"] = began, self.now()
+        if isinstance(restored, PictureInBands):
+            bands = self.timed(restored.bands, result)
+            return self.written(job, replace(restored, bands=bands), result)
+        self.slots.acquire()
+        self.writers.submit(self.guarded, self.write, job, restored, result)
+        return None
+
+    def timed(self, bands: Iterator[Samples], result: Result) -> Iterator[Samples]:
+        """The same bands; ``result`` learns when the last one was computed."""
+        yield from bands
+        result.timeline["compute"] = result.timeline["compute"][0], self.now()
 
     def read(self, job: Job) -> Loaded:
         """A file's bytes, decoded. Raises ``PictureError``."""
@@ -190,45 +202,59 @@ class FolderRun:
         content = self.handling.decode(data, name, self.handling.max_pixels)
         return Loaded(with_source(content, job.source), (began, self.now()))
 
-    def restore(
-        self, job: Job, content: Picture | Animation, worker: Worker
-    ) -> Picture | Animation:
+    def restore(self, job: Job, content: Picture | Animation, worker: Worker) -> Content:
         """A picture, or every frame of an animation, by the worker's model."""
-        frames = content.frames if isinstance(content, Animation) else (content,)
-        restored = []
-        for number, frame in enumerate(frames):
+        if isinstance(content, Picture):
+            return self.restore_frame(job, content, worker, 0, 1)
+        count = len(content.frames)
+        frames = (
+            whole(self.restore_frame(job, frame, worker, number, count))
+            for number, frame in enumerate(content.frames)
+        )
+        return replace(content, frames=tuple(frames))
 
-            def on_tile(done: int, of: int, number: int = number) -> None:
-                if self.stop.is_set():
-                    raise Stopped
-                with self.reporting:
-                    self.on_tile(job, number * of + done, len(frames) * of)
+    def restore_frame(
+        self, job: Job, frame: Picture, worker: Worker, number: int, count: int
+    ) -> Picture | PictureInBands:
+        """The frame of that number, of so many."""
 
-            on_tile(0, 1)
-            after = worker.process(frame, on_tile)
-            restored.append(lock(after, frame) if self.handling.color_lock else after)
-        if isinstance(content, Animation):
-            return replace(content, frames=tuple(restored))
-        return restored[0]
+        def on_tile(done: int, of: int) -> None:
+            if self.stop.is_set():
+                raise Stopped
+            with self.reporting:
+                self.on_tile(job, number * of + done, count * of)
+
+        on_tile(0, 1)
+        after = worker.process(frame, on_tile)
+        return lock(whole(after), frame) if self.handling.color_lock else after
 
     def write(self, job: Job, restored: Picture | Animation, result: Result) -> None:
-        """Into a file, whole or not at all, or to standard output; then report."""
-        began = self.now()
+        """What is computed, into a file; then report."""
         try:
-            if job.output == STREAM:
-                notes = write_stream(restored, self.handling)
-            else:
-                notes = write(restored, job.output, self.handling.encoding)
+            result = self.written(job, restored, result)
         except EXPECTED as error:
-            self.finish(failed(result, error))
-        else:
-            timeline = {**result.timeline, "write": (began, self.now())}
-            seconds = sum(end - start for start, end in timeline.values())
-            # A process may have added notes of its own.
-            said = tuple(dict.fromkeys((*result.notes, *restored.notes, *notes)))
-            self.finish(replace(result, notes=said, timeline=timeline, seconds=seconds))
+            result = failed(result, error)
         finally:
             self.slots.release()
+        self.finish(result)
+
+    def written(self, job: Job, restored: Content, result: Result) -> Result:
+        """Into a file, whole or not at all, or to standard output. Raises ``PictureError``."""
+        began, how = self.now(), self.handling
+        if job.output == STREAM:
+            notes = write_stream(restored, how.stream_format, how.encoding)
+        else:
+            notes = write(restored, job.output, how.encoding)
+        timeline = {**result.timeline, "write": (began, self.now())}
+        return replace(
+            result,
+            output_size=restored.size,
+            # A process may have added notes of its own.
+            notes=tuple(dict.fromkeys((*result.notes, *restored.notes, *notes))),
+            seconds=busy(timeline.values()),
+            timeline=timeline,
+            facts=restored.facts,
+        )
 
     def finish(self, result: Result) -> None:
         """Tell the result; a failed one may end the run."""
@@ -263,19 +289,6 @@ def lock(after: Picture, before: Picture) -> Picture:
     if before.alpha is not None:
         original = fill_transparent(original, before.alpha)
     return after.with_pixels(lock_colour(after.rgb, original), after.alpha)
-
-
-def write_stream(restored: Picture | Animation, handling: Handling) -> tuple[str, ...]:
-    """To standard output, once it is encoded as a whole. Raises ``PictureError``."""
-    add_plugin(handling.stream_format, "standard output")
-    encoded = io.BytesIO()
-    try:
-        notes = encode(restored, encoded, handling.stream_format, handling.encoding)
-    except (OSError, ValueError) as error:
-        raise PictureError(f"standard output: can't be written ({error})") from error
-    sys.stdout.buffer.write(encoded.getvalue())
-    sys.stdout.buffer.flush()
-    return notes
 
 
 @contextmanager

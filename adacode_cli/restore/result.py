@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,7 +26,7 @@ class Result:
     notes: tuple[str, ...] = ()  # what of the file was not kept
     error: str | None = None
     cause: Exception | None = field(default=None, compare=False)
-    timeline: dict[str, Span] = field(default_factory=dict)  # read, compute, write
+    timeline: dict[str, Span] = field(default_factory=dict)  # read, compute, write; may overlap
     facts: Mapping[str, Any] = field(default_factory=dict)  # what a command adds in JSON
 
     def to_json(self, weights: str | None) -> dict[str, Any]:
@@ -44,6 +45,15 @@ class Result:
             "timeline": {name: [round(t, 4) for t in span] for name, span in self.timeline.items()},
             **self.facts,
         }
+
+
+def busy(spans: Iterable[Span]) -> float:
+    """The seconds in any of them; what happens at the same time counts once."""
+    seconds, until = 0.0, -math.inf
+    for start, end in sorted(spans):
+        seconds += max(0.0, end - max(start, until))
+        until = max(until, end)
+    return seconds
 
 
 @dataclass(frozen=True)
