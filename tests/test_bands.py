@@ -16,8 +16,9 @@ from adacode_cli.model.config import Task, official_config
 from adacode_cli.restore import store
 from adacode_cli.restore.bands import Banded, Run, bands, stored
 from adacode_cli.restore.restorer import Restorer, pad
+from adacode_cli.restore.statistics import squares
 from adacode_cli.restore.store import Store
-from adacode_cli.restore.tiling import Tiling, parse_tiling, squares
+from adacode_cli.restore.tiling import Tiling, parse_tiling
 from adacode_cli.restore.way import Way, persevere
 from adacode_cli.weights.catalogue import BUNDLED, load_model
 from tests.conftest import tiny_config, tiny_model

@@ -65,7 +65,7 @@ def inpaint(
         from adacode_cli.restore.folder import Worker
         from adacode_cli.restore.inpaint_picture import inpaint_picture
 
-        restorer = options.load_restorer(name, "inpaint", device, pictures.precision)
+        restorer = pictures.restorer(name, "inpaint", device)
 
         def process(picture: Picture, on_tile: OnTile) -> Picture:
             filled = inpaint_picture(restorer, picture, choice, on_tile)

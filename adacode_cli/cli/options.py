@@ -13,6 +13,7 @@ from adacode_cli.errors import UsageError
 
 if TYPE_CHECKING:
     from adacode_cli.restore.restorer import Restorer
+    from adacode_cli.restore.tiling import Tiling
 
 
 UNITS = {"s": 1, "m": 60, "h": 3600}
@@ -88,11 +89,24 @@ def weights_for(task: str, weights: str | None) -> str:
     return name
 
 
-def load_restorer(weights: str, task: str, device: str, precision: str) -> Restorer:
-    """The model on its device, said on stderr. Raises ``ValueError`` for another task's."""
+def load_restorer(
+    weights: str,
+    task: str,
+    device: str,
+    precision: str,
+    tiling: Tiling | None = None,
+    *,
+    fixed: bool | None = None,
+) -> Restorer:
+    """The model on its device, said on stderr. Raises ``ValueError`` for another task's.
+
+    ``fixed``: whether the user named the device; None: unless it is auto.
+    """
     from adacode_cli.restore.restorer import Restorer
 
-    restorer = Restorer.load(weights, device, precision)
+    restorer = Restorer.load(weights, device, precision, tiling)
+    if fixed is not None:
+        restorer.fixed = fixed
     if restorer.model.config.task != task:
         found = restorer.model.config.task
         raise ValueError(f"{weights}: these weights are for {found}, not for {task}")

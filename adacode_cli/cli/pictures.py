@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from adacode_cli.images.formats import Format
     from adacode_cli.restore.folder import Decode, Handling, Worker
     from adacode_cli.restore.plan import Plan, Wishes
+    from adacode_cli.restore.restorer import Restorer
 
 P = ParamSpec("P")
 Size = tuple[int, int]  # width and height
@@ -130,6 +131,29 @@ class PictureOptions:
     precision: Annotated[
         str, typer.Option(help="auto, fp32, bf16 or fp16.", rich_help_panel=DEVICES)
     ] = "auto"
+    tile: Annotated[
+        str,
+        typer.Option(
+            metavar="auto|off|PX",
+            help="Rows of the result that are computed at once.",
+            rich_help_panel=DEVICES,
+        ),
+    ] = "auto"
+    tile_stats: Annotated[
+        str,
+        typer.Option(
+            help="exact, or sampled: quicker with published models, not the same picture.",
+            rich_help_panel=DEVICES,
+        ),
+    ] = "exact"
+
+    def restorer(self, weights: str, task: str, device: str) -> Restorer:
+        """The model for these options, on ``device``. Raises ``ValueError``."""
+        from adacode_cli.restore.tiling import parse_tiling
+
+        tiling = parse_tiling(self.tile, self.tile_stats)
+        fixed = self.device != "auto" or self.devices is not None
+        return options.load_restorer(weights, task, device, self.precision, tiling, fixed=fixed)
 
 
 @dataclass(frozen=True)
@@ -203,7 +227,10 @@ def restore_pictures(given: PictureOptions, operation: Operation) -> None:
 
 
 def check(given: PictureOptions) -> None:
-    """Raise ``UsageError`` for options that exclude each other."""
+    """Raise ``UsageError`` for options that exclude each other, or say nothing."""
+    from adacode_cli.restore.tiling import parse_tiling
+
+    parse_tiling(given.tile, given.tile_stats)
     if given.devices and given.device != "auto":
         raise UsageError("--device and --devices exclude each other")
     if given.json and given.null:
@@ -243,6 +270,7 @@ def settle(given: PictureOptions, operation: Operation) -> tuple[Plan, Wishes, s
         "precision": given.precision,
         "encoding": encoding,
         "color_lock": given.color_lock,
+        "statistics": given.tile_stats,
     }
     mark = fingerprint(operation.name, weights, settings)
     wishes = Wishes(

@@ -69,7 +69,7 @@ def reconstruct(
         from adacode_cli.restore.folder import Worker
         from adacode_cli.restore.reconstruct_picture import code_uses, reconstruct_picture
 
-        restorer = options.load_restorer(name, "reconstruct", device, pictures.precision)
+        restorer = pictures.restorer(name, "reconstruct", device)
 
         def process(picture: Picture, on_tile: OnTile) -> Picture:
             seen = reconstruct_picture(restorer, picture, on_tile)

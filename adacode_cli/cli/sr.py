@@ -19,7 +19,7 @@ from adacode_cli.cli.pictures import (
 from adacode_cli.errors import UsageError
 
 if TYPE_CHECKING:
-    from adacode_cli.images.picture import Picture
+    from adacode_cli.images.picture import Picture, PictureInBands
     from adacode_cli.images.target import Target
     from adacode_cli.restore.folder import OnTile, Worker
 
@@ -91,19 +91,21 @@ def sr(
     def load(device: str) -> Worker:
         from adacode_cli.evaluation.before_after import before_after
         from adacode_cli.evaluation.sheet import save_sheet
+        from adacode_cli.images.picture import whole
         from adacode_cli.restore.folder import LeftAlone, Worker
         from adacode_cli.restore.picture import enlarge_picture
 
-        restorer = options.load_restorer(name, "sr", device, pictures.precision)
+        restorer = pictures.restorer(name, "sr", device)
 
-        def process(picture: Picture, on_tile: OnTile) -> Picture:
+        def process(picture: Picture, on_tile: OnTile) -> Picture | PictureInBands:
             if target.size_for(picture.size) == picture.size:
                 if if_larger is IfLarger.skip:
                     raise LeftAlone(LARGE_ENOUGH)
-                return with_note(picture, f"{LARGE_ENOUGH}: copied as it is")
+                return picture.noting(f"{LARGE_ENOUGH}: copied as it is")
             sheet = sheets.place(picture)
             restored = enlarge_picture(restorer, picture, target, on_tile)
             if sheet:
+                restored = whole(restored)
                 save_sheet(before_after(picture, restored), sheet)
             return restored
 
@@ -121,13 +123,6 @@ def sr(
             timed=target.scale is not None,
         ),
     )
-
-
-def with_note(picture: Picture, note: str) -> Picture:
-    """The picture, and what is to be said about it."""
-    from dataclasses import replace
-
-    return replace(picture, notes=(*picture.notes, note))
 
 
 def choose(

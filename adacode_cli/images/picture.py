@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -89,6 +89,10 @@ class Picture:
             channels.append(alpha[None])
         return replace(self, samples=to_samples(channels, self.depth))
 
+    def noting(self, *notes: str) -> Picture:
+        """The same, and what else is to be said about it."""
+        return replace(self, notes=(*self.notes, *notes))
+
     def in_bands(self) -> PictureInBands:
         """The same as one band."""
         return PictureInBands(
@@ -109,7 +113,7 @@ class PictureInBands:
 
     bands: once only, from top to bottom, (rows, W, C) of this depth, any number of rows each,
     all rows together. Nothing is kept of a band, so the next one may be in the same memory.
-    What computing raises comes out of it. The rest is as in Picture.
+    What computing raises comes out of it. notes may grow meanwhile. The rest is as in Picture.
     """
 
     size: tuple[int, int]  # width and height
@@ -117,7 +121,7 @@ class PictureInBands:
     depth: int  # bits a channel: 8 or 16
     bands: Iterator[Samples]
     metadata: Metadata = field(default_factory=Metadata)
-    notes: tuple[str, ...] = ()
+    notes: Sequence[str] = ()
     source: Path | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
 
@@ -129,7 +133,7 @@ class PictureInBands:
     def gathered(self) -> Picture:
         """All of it at once. Raises ``PictureError`` for too few rows, or too many."""
         (samples,) = self.in_blocks(self.size[1])
-        return Picture(samples, self.metadata, self.notes, self.source, self.facts)
+        return Picture(samples, self.metadata, tuple(self.notes), self.source, self.facts)
 
     def in_blocks(self, rows: int) -> Iterator[Samples]:
         """Copies of ``rows`` rows each, fewer in the last. Raises as ``gathered``."""

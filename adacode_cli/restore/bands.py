@@ -21,8 +21,8 @@ from torch import Tensor
 from adacode_cli.model.codebook import lookup, nearest
 from adacode_cli.model.fill import holes_of
 from adacode_cli.model.swin import WINDOW, SwinBlock, swin_block
+from adacode_cli.restore.statistics import known_moments
 from adacode_cli.restore.store import Store
-from adacode_cli.restore.tiling import known_moments
 
 Rows = tuple[int, int]  # from, up to
 

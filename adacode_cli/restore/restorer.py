@@ -16,7 +16,8 @@ from adacode_cli.model.adacode import AdaCode, Restoration
 from adacode_cli.model.config import CODE_STRIDE
 from adacode_cli.restore.bands import Run, stored
 from adacode_cli.restore.kinds import ImageT, to_mask, to_tensor
-from adacode_cli.restore.tiling import Tiling, known, sample_moments
+from adacode_cli.restore.statistics import known, sample_moments
+from adacode_cli.restore.tiling import Tiling
 from adacode_cli.restore.way import OnTile, Way, persevere
 from adacode_cli.weights.catalogue import load_model
 
