@@ -23,6 +23,10 @@ from adacode_cli.model.config import AdaCodeConfig, CodebookConfig, Task
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
+# The networks here are tiny, and several tests run at once: a thread each is enough.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+torch.set_num_threads(1)
+
 
 def shared(name: str) -> Path:
     """Material that isn't part of the repository; where it is missing, the test is skipped."""
