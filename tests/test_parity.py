@@ -14,6 +14,7 @@ from torch import Tensor
 from adacode_cli.model.adacode import AdaCode
 from adacode_cli.model.config import AdaCodeConfig, CodebookConfig, official_config
 from adacode_cli.restore.restorer import Restorer
+from adacode_cli.restore.tiling import Tiling
 from adacode_cli.weights.catalogue import load_model
 from tests.conftest import shared
 from tests.published_layout import filled_state, layout
@@ -74,7 +75,7 @@ def test_a_published_file_gives_the_published_result(variant: str, tmp_path: Pat
     assert relative_error(ours.weight_map, reference["aligned_weight"]) < 1e-4
     assert relative_error(ours.features.z, reference["aligned_features"]) < 1e-4
     assert_same_codes(model, ours.features.z, ours.indices, reference["aligned_indices"])
-    restorer = Restorer(model, torch.device("cpu"), torch.float32)
+    restorer = Restorer(model, torch.device("cpu"), torch.float32, Tiling(as_published=True))
     padded = restorer.restore_whole(reference["image"][0])
     assert relative_error(padded, reference["restored"][0]) < 1e-4
 

@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from adacode_cli.model.overridable import overridable
+
 
 def conv3(in_channels: int, out_channels: int, stride: int = 1) -> nn.Conv2d:
     """A 3×3 convolution that keeps the size (or divides it by ``stride``)."""
@@ -42,9 +44,59 @@ class NormResBlock(nn.Module):
         self.conv2 = conv3(channels, channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.conv1(F.silu(self.norm1(x)))
-        y = self.conv2(F.silu(self.norm2(y)))
+        y = self.conv1(silu(self.norm1(x)))
+        y = self.conv2(silu(self.norm2(y)))
         return x + y
+
+
+def silu(x: Tensor) -> Tensor:
+    """SiLU, in the memory of ``x`` unless a gradient needs that."""
+    return F.silu(x, inplace=not x.requires_grad)
+
+
+class NearestConv(nn.Conv2d):
+    """Twice the size by repeating pixels, then a 3×3 convolution, in 4/9 of the work.
+
+    (B, C, h, w) → (B, O, 2h, 2w). Of the nine pixels that the kernel sees, some are the
+    same: each of the four parts of a pixel is a 2×2 convolution of the small map.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__(in_channels, out_channels, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nearest_conv(x, self.weight, self.bias)
+
+
+@overridable
+def nearest_conv(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """The same of a whole map."""
+    return nearest_conv_between(F.pad(x, (0, 0, 1, 1)), weight, bias)
+
+
+def nearest_conv_between(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """The same without the first and last row: (B, C, h + 2, w) → (B, O, 2h, 2w)."""
+    channels, (h, w) = len(weight), (x.shape[2] - 2, x.shape[3])
+    kernels = torch.cat([halved(halved(weight, row, 2), column, 3) for row, column in PARTS])
+    biases = None if bias is None else bias.repeat(4)
+    drawn = F.conv2d(x, kernels, biases, padding=(0, 1))  # (B, 4·O, h + 1, w + 1)
+    larger = drawn.new_empty(len(x), channels, 2 * h, 2 * w).contiguous(
+        memory_format=torch.channels_last
+    )
+    for (row, column), part in zip(PARTS, drawn.split(channels, dim=1), strict=True):
+        seen = part[:, :, row : row + h, column : column + w]
+        larger[:, :, row::2, column::2] = seen
+    return larger
+
+
+PARTS = ((0, 0), (0, 1), (1, 0), (1, 1))  # of a pixel, row by row
+
+
+def halved(kernel: Tensor, part: int, dim: int) -> Tensor:
+    """Three taps as the two that one half of a pixel sees."""
+    first, middle, last = kernel.unbind(dim)
+    taps = (first, middle + last) if part == 0 else (first + middle, last)
+    return torch.stack(taps, dim)
 
 
 class ResBlock(nn.Module):
@@ -71,8 +123,8 @@ def norm_level_down(in_channels: int, out_channels: int) -> nn.Sequential:
 def norm_level_up(in_channels: int, out_channels: int) -> nn.Sequential:
     """The published decoder's level: twice the size, then two blocks."""
     return nn.Sequential(
-        nn.Upsample(scale_factor=2, mode="nearest"),
-        conv3(in_channels, out_channels),
+        nn.Identity(),  # keeps the published numbers of what follows
+        NearestConv(in_channels, out_channels),
         NormResBlock(out_channels),
         NormResBlock(out_channels),
     )

@@ -74,10 +74,11 @@ class WindowAttention(nn.Module):
         n, length, c = windows.shape  # (B·windows, 64, C)
         qkv = self.qkv(windows).view(n, length, 3, HEADS, c // HEADS)
         q, k, v = qkv.permute(2, 0, 3, 1, 4)  # (B·windows, heads, 64, C/heads)
-        bias = self.bias_table[self.positions].permute(2, 0, 1)  # (heads, 64, 64)
+        bias = self.bias_table[self.positions].permute(2, 0, 1)[None]  # (1, heads, 64, 64)
         if mask is not None:
             repeats = n // mask.shape[0]
             bias = (bias + mask[:, None]).repeat(repeats, 1, 1, 1)  # (B·windows, heads, 64, 64)
+        # Of four dimensions, PyTorch has a fused attention for it.
         out = F.scaled_dot_product_attention(q, k, v, attn_mask=bias.to(q.dtype))
         return self.proj(out.transpose(1, 2).reshape(n, length, c))
 

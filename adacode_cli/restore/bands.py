@@ -18,6 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from adacode_cli.model.blocks import nearest_conv, nearest_conv_between
 from adacode_cli.model.codebook import lookup, nearest
 from adacode_cli.model.fill import holes_of
 from adacode_cli.model.swin import WINDOW, SwinBlock, swin_block
@@ -48,6 +49,8 @@ class Banded:
 
     local: whether a row needs others than its own. free: whether rows cost nothing to get again.
     """
+
+    requires_grad = False
 
     def __init__(
         self,
@@ -361,6 +364,24 @@ def note_enlarging(function: Callable[..., Tensor], source: Banded, **options: A
     return noted
 
 
+def note_nearest_conv(
+    _function: Callable[..., Tensor], source: Banded, weight: Tensor, bias: Tensor | None
+) -> Banded:
+    """Enlargement by 2 and a convolution in one."""
+    batch, _, height, width = source.shape
+
+    def reach(top: int, bottom: int) -> Rows:
+        return top // 2 - 1, (bottom + 1) // 2 + 1
+
+    def compute(top: int, bottom: int, rows: Tensor) -> Tensor:
+        first, last = reach(top, bottom)
+        rows = F.pad(rows, (0, 0, max(0, -first), max(0, last - height)))
+        drawn = nearest_conv_between(rows, weight, bias)
+        return drawn[..., top % 2 : top % 2 + bottom - top, :]
+
+    return note_local(source, (batch, len(weight), 2 * height, 2 * width), reach, compute)
+
+
 def note_shuffle(function: Callable[..., Tensor], source: Banded, factor: int) -> Banded:
     """Channels to pixels."""
     batch, channels, height, width = source.shape
@@ -459,6 +480,7 @@ NOTED: dict[Callable[..., Any], Callable[..., Any]] = {
     torch.conv2d: note_conv,
     F.pad: note_pad,
     F.interpolate: note_enlarging,
+    nearest_conv: note_nearest_conv,
     F.pixel_shuffle: note_shuffle,
     F.pixel_unshuffle: note_unshuffle,
     F.group_norm: note_group_norm,

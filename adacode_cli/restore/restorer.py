@@ -186,7 +186,8 @@ class Restorer:
     def batch_of(self, image: Tensor) -> Tensor:
         """(C, h, w) as the network takes it: a batch of one, padded, on the host."""
         config = self.model.config
-        batch = pad(image[None], config.multiple, always=config.family == "official")
+        always = config.family == "official" and self.tiling.as_published
+        batch = pad(image[None], config.multiple, always=always)
         return batch.contiguous(memory_format=torch.channels_last)
 
     def finished(self, restored: Tensor) -> Tensor:

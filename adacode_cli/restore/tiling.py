@@ -20,10 +20,13 @@ class Tiling:
     """Bands of ``rows`` rows of the output; None: as it suits; 0: the whole picture at once.
 
     statistics: of normalisation, over the whole picture (exact), or a sample of it.
+    as_published: with a published network, pad by a whole window more than needed, as the
+    authors' program does; the picture is theirs then, and takes longer.
     """
 
     rows: int | None = None
     statistics: Statistics = "exact"
+    as_published: bool = False
 
     def rows_for(self, family: str, height: int, width: int) -> int:
         """The height of a band of an output of this size; ``height`` for all of it."""
