@@ -5,6 +5,8 @@ Liang et al., SwinIR (2021), section 3.2; Liu et al., Swin Transformer (2021), s
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -18,18 +20,26 @@ BLOCKS_PER_GROUP = 6
 GROUPS = 4
 
 
-def partition(x: Tensor) -> Tensor:
-    """Features to windows: (B, h, w, C) → (B·windows, 64, C)."""
-    b, h, w, c = x.shape
-    x = x.view(b, h // WINDOW, WINDOW, w // WINDOW, WINDOW, c)
-    return x.transpose(2, 3).reshape(-1, WINDOW * WINDOW, c)
+@lru_cache(maxsize=32)
+def order(h: int, w: int, down: int, across: int) -> tuple[Tensor, Tensor]:
+    """Positions window by window, shifted cyclically, and the way back: (h·w,) twice."""
+    shifted = torch.arange(h * w).view(h, w).roll((-down, -across), dims=(0, 1))
+    tiles = shifted.view(h // WINDOW, WINDOW, w // WINDOW, WINDOW)
+    forth = tiles.transpose(1, 2).flatten()
+    return forth, forth.argsort()
 
 
-def unpartition(windows: Tensor, h: int, w: int) -> Tensor:
-    """Windows to features: (B·windows, 64, C) → (B, h, w, C)."""
-    c = windows.shape[-1]
-    x = windows.view(-1, h // WINDOW, w // WINDOW, WINDOW, WINDOW, c)
-    return x.transpose(2, 3).reshape(-1, h, w, c)
+def dense(x: Tensor, layer: nn.Module) -> Tensor:
+    """A linear ``layer``, (…, C) → (…, O); without gradients, the bias is added in place.
+
+    PyTorch would first fill the result with it, which on a CPU takes a third as long as
+    the product.
+    """
+    assert isinstance(layer, nn.Linear)
+    if torch.is_grad_enabled() or x.device.type != "cpu":
+        return layer(x)
+    product = F.linear(x, layer.weight)
+    return product.add_(layer.bias)
 
 
 def relative_positions() -> Tensor:
@@ -47,7 +57,9 @@ def apart(rows: Tensor, columns: Tensor) -> Tensor:
     rows, columns: a label for each, (h,) and (w,). After a cyclic shift the last windows
     hold pieces of opposite borders, which have different labels.
     """
-    label = partition((2 * rows[:, None] + columns).float()[None, :, :, None]).squeeze(-1)
+    label = 2 * rows[:, None] + columns
+    forth, _ = order(*label.shape, 0, 0)
+    label = label.flatten()[forth.to(label.device)].view(-1, WINDOW**2)
     differ = label[:, :, None] != label[:, None, :]
     return torch.zeros(differ.shape, device=label.device).masked_fill(differ, -100.0)
 
@@ -72,7 +84,7 @@ class WindowAttention(nn.Module):
 
     def forward(self, windows: Tensor, mask: Tensor | None) -> Tensor:
         n, length, c = windows.shape  # (B·windows, 64, C)
-        qkv = self.qkv(windows).view(n, length, 3, HEADS, c // HEADS)
+        qkv = dense(windows, self.qkv).view(n, length, 3, HEADS, c // HEADS)
         q, k, v = qkv.permute(2, 0, 3, 1, 4)  # (B·windows, heads, 64, C/heads)
         bias = self.bias_table[self.positions].permute(2, 0, 1)[None]  # (1, heads, 64, 64)
         if mask is not None:
@@ -80,7 +92,7 @@ class WindowAttention(nn.Module):
             bias = (bias + mask[:, None]).repeat(repeats, 1, 1, 1)  # (B·windows, heads, 64, 64)
         # Of four dimensions, PyTorch has a fused attention for it.
         out = F.scaled_dot_product_attention(q, k, v, attn_mask=bias.to(q.dtype))
-        return self.proj(out.transpose(1, 2).reshape(n, length, c))
+        return dense(out.transpose(1, 2).reshape(n, length, c), self.proj)
 
 
 class SwinBlock(nn.Module):
@@ -107,14 +119,8 @@ class SwinBlock(nn.Module):
     def whole(self, x: Tensor) -> Tensor:
         """The whole image: shifted windows go around its borders, and don't look across."""
         x = x.permute(0, 2, 3, 1)  # (B, h, w, C)
-        y, shift = self.norm1(x), self.shift
-        if shift:
-            rows = from_the_other_side(x.shape[1], shift, x.device)
-            y = y.roll((-shift, -shift), dims=(1, 2))
-            y = self.attend(y, rows).roll((shift, shift), dims=(1, 2))
-        else:
-            y = self.attend(y, None)
-        return self.after_attention(x, y)
+        rows = from_the_other_side(x.shape[1], self.shift, x.device)
+        return self.after_attention(x, self.attend(self.norm1(x), rows, self.shift))
 
     def band(self, x: Tensor, above: int, below: int) -> Tensor:
         """A band of rows of the image, between borders of windows.
@@ -122,27 +128,28 @@ class SwinBlock(nn.Module):
         above, below: rows that its first and last windows have beyond the image's border.
         """
         x = x.permute(0, 2, 3, 1)  # (B, h, w, C)
-        y, shift = self.norm1(x), self.shift
-        rows = None
-        if shift:
-            y = F.pad(y.roll(-shift, dims=2), (0, 0, 0, 0, above, below))
-            rows = torch.zeros(y.shape[1], dtype=torch.long, device=x.device)
-            rows[:above], rows[len(rows) - below :] = 1, 1
-        y = self.attend(y, rows)[:, above : above + x.shape[1]]
-        return self.after_attention(x, y.roll(shift, dims=2) if shift else y)
+        y = F.pad(self.norm1(x), (0, 0, 0, 0, above, below))
+        rows = torch.zeros(y.shape[1], dtype=torch.long, device=x.device)
+        rows[:above], rows[len(rows) - below :] = 1, 1
+        y = self.attend(y, rows, 0)[:, above : above + x.shape[1]]
+        return self.after_attention(x, y)
 
-    def attend(self, y: Tensor, rows: Tensor | None) -> Tensor:
-        """(B, h, w, C) → the same; ``rows``: labels where windows are shifted."""
-        _, h, w, _ = y.shape
+    def attend(self, y: Tensor, rows: Tensor, down: int) -> Tensor:
+        """(B, h, w, C) → the same. rows: their labels. down: how far windows go around."""
+        b, h, w, c = y.shape
+        forth, back = (index.to(y.device) for index in order(h, w, down, self.shift))
         mask = None
-        if rows is not None:
+        if self.shift:
             mask = apart(rows, from_the_other_side(w, self.shift, y.device))
-        return unpartition(self.attention(partition(y), mask), h, w)
+        windows = y.reshape(b, h * w, c).index_select(1, forth).view(-1, WINDOW**2, c)
+        seen = self.attention(windows, mask)
+        return seen.view(b, h * w, c).index_select(1, back).view(b, h, w, c)
 
     def after_attention(self, x: Tensor, y: Tensor) -> Tensor:
         """Both residuals; (B, h, w, C) twice → (B, C, h, w)."""
         x = x + y
-        x = x + self.mlp(self.norm2(x))
+        inner, activation, outer = self.mlp.children()
+        x = x + dense(activation(dense(self.norm2(x), inner)), outer)
         return x.permute(0, 3, 1, 2)
 
 
