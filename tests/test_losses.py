@@ -39,6 +39,25 @@ def test_pictures_by_hand() -> None:
     assert judged.item() == pytest.approx(0.5 * 0.25 + 0.5 * 1.5)
 
 
+def test_a_pattern_of_four_pixels_is_uneven() -> None:
+    torch.manual_seed(0)
+    noise = torch.rand(4, 3, 64, 64)
+    marks = noise.clone()
+    marks[..., 1::4, 2::4] += 0.5
+    thirds = noise.clone()
+    thirds[..., 1::3, 2::3] += 0.5
+    even, uneven, other = (losses.evenness(x).item() for x in (noise, marks, thirds))
+    assert even < 0.15
+    assert other < 0.3
+    assert uneven > 1
+    # One place of 16 holds everything: a power of 16 and fifteen of 0 have a spread of √15, and
+    # so do the means, in units of the detail's own spread, but for what the blur takes.
+    marks = torch.zeros(1, 3, 64, 64)
+    marks[..., ::4, ::4] = 1
+    assert losses.evenness(marks).item() == pytest.approx(15**0.5 + 1, rel=0.1)
+    assert losses.evenness(torch.full((1, 3, 16, 16), 0.5)).isfinite()
+
+
 def test_codes_by_hand() -> None:
     one, two = quantised([1.0, 0], [0.0, 1]), quantised([0.0, 0], [0.0, 3])
     assert losses.commitment([one, two]).item() == 5.5  # ((1 + 1) + 9) / 2

@@ -7,6 +7,7 @@ LOSSES = (
     "reconstruction",
     "perceptual",
     "adversarial",
+    "evenness",
     "codebook",
     "commitment",
     "semantic",
