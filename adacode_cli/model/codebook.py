@@ -13,6 +13,7 @@ from adacode_cli.model.config import CodebookConfig
 from adacode_cli.model.overridable import overridable
 
 GROUP = 32  # codes that are compared at once
+AT_ONCE = 512  # positions that look for their codes at once
 
 
 class Quantised(NamedTuple):
@@ -37,28 +38,30 @@ class UnitLength(nn.Module):
 @overridable
 def nearest(before: Tensor, codes: Tensor) -> Tensor:
     """The index of the closest of ``codes`` (N, D) at each position: (B, D, h, w) → (B, h, w)."""
-    flat = before.float().permute(0, 2, 3, 1)  # (B, h, w, D)
+    flat = before.float().permute(0, 2, 3, 1).flatten(0, 2)  # (B·h·w, D)
     codes = codes.float()
+    # ‖b - e‖² = ‖b‖² + ‖e‖² - 2 b·e, and ‖b‖² is the same for every code
+    offset = -0.5 * codes.square().sum(1)
     with torch.autocast(before.device.type, enabled=False):
-        # ‖b - e‖² = ‖b‖² + ‖e‖² - 2 b·e, and ‖b‖² is the same for every code
-        closeness = F.linear(flat, codes, bias=-0.5 * codes.square().sum(1))
-    return first_largest(closeness)
+        # As many positions at once as a CPU's cache can hold with their closeness to all codes.
+        parts = flat.split(AT_ONCE if flat.device.type == "cpu" else max(1, len(flat)))
+        found = [first_largest(F.linear(part, codes, offset)) for part in parts]
+    return torch.cat(found).view(len(before), *before.shape[2:])
 
 
 def first_largest(closeness: Tensor) -> Tensor:
-    """``argmax`` over the last dimension: (B, h, w, N) → (B, h, w).
+    """``argmax`` over the last dimension: (n, N) → (n,).
 
     On a CPU the largest value is found ten times as fast as its place: so first the
     largest of every group, then the place in the best of them.
     """
-    groups = closeness.shape[-1] // GROUP
-    if closeness.shape[-1] % GROUP or groups < 2:
-        return closeness.argmax(dim=-1)
-    grouped = closeness.view(-1, groups, GROUP)
-    best = grouped.amax(dim=-1).argmax(dim=-1)  # (B·h·w,)
+    groups = closeness.shape[1] // GROUP
+    if closeness.shape[1] % GROUP or groups < 2:
+        return closeness.argmax(dim=1)
+    best = closeness.view(-1, groups, GROUP).amax(dim=2).argmax(dim=1)  # (n,)
     rows = best + groups * torch.arange(len(best), device=best.device)
-    within = grouped.view(-1, GROUP).index_select(0, rows).argmax(dim=-1)
-    return (GROUP * best + within).view(closeness.shape[:-1])
+    within = closeness.view(-1, GROUP).index_select(0, rows).argmax(dim=1)
+    return GROUP * best + within
 
 
 @overridable
