@@ -146,12 +146,20 @@ class PictureOptions:
             rich_help_panel=DEVICES,
         ),
     ] = "exact"
+    as_published: Annotated[
+        bool,
+        typer.Option(
+            "--as-published",
+            help="Published models: pad as their authors do, for the very same picture.",
+            rich_help_panel=DEVICES,
+        ),
+    ] = False
 
     def restorer(self, weights: str, task: str, device: str) -> Restorer:
         """The model for these options, on ``device``. Raises ``ValueError``."""
         from adacode_cli.restore.tiling import parse_tiling
 
-        tiling = parse_tiling(self.tile, self.tile_stats)
+        tiling = replace(parse_tiling(self.tile, self.tile_stats), as_published=self.as_published)
         fixed = self.device != "auto" or self.devices is not None
         return options.load_restorer(weights, task, device, self.precision, tiling, fixed=fixed)
 
@@ -271,6 +279,7 @@ def settle(given: PictureOptions, operation: Operation) -> tuple[Plan, Wishes, s
         "encoding": encoding,
         "color_lock": given.color_lock,
         "statistics": given.tile_stats,
+        "as_published": given.as_published,
     }
     mark = fingerprint(operation.name, weights, settings)
     wishes = Wishes(

@@ -44,7 +44,7 @@ def nearest(before: Tensor, codes: Tensor) -> Tensor:
     offset = -0.5 * codes.square().sum(1)
     with torch.autocast(before.device.type, enabled=False):
         # As many positions at once as a CPU's cache can hold with their closeness to all codes.
-        parts = flat.split(AT_ONCE if flat.device.type == "cpu" else max(1, len(flat)))
+        parts = torch.split(flat, AT_ONCE if flat.device.type == "cpu" else max(1, len(flat)))
         found = [first_largest(F.linear(part, codes, offset)) for part in parts]
     return torch.cat(found).view(len(before), *before.shape[2:])
 
