@@ -54,6 +54,28 @@ def test_a_real_photo_is_sharper_than_by_bicubic_and_has_no_grid(
     assert psnr_y(ours, truth, 4) > psnr_y(theirs, truth, 4) - 1
 
 
+def test_bands_are_the_same_picture(tmp_path: Path, adacode: Command) -> None:
+    photo = make_photo(60, 90).convert("L")
+    photo.putalpha(Image.linear_gradient("L").resize(photo.size))
+    photo.save(tmp_path / "in.png")
+    adacode("sr", "in.png", "-o", "whole.png", "--tile", "off", "--precision", "fp32")
+    for name in ("banded.png", "banded.tif"):
+        adacode("sr", "in.png", "-o", name, "--tile", "64", "--precision", "fp32")
+    with Image.open(tmp_path / "whole.png") as whole, Image.open(tmp_path / "banded.png") as banded:
+        assert whole.mode == banded.mode == "LA"
+        assert whole.size == banded.size == (240, 360)
+        apart = np.abs(np.asarray(whole, np.int16) - np.asarray(banded, np.int16))
+    assert apart.max() <= 1
+    assert (apart > 0).mean() <= 1e-3
+    with Image.open(tmp_path / "banded.png") as png, Image.open(tmp_path / "banded.tif") as tif:
+        assert np.array_equal(np.asarray(png), np.asarray(tif))
+    done = adacode("sr", "in.png", "-o", "x.png", "--tile", "7", check=2)
+    assert "--tile 7" in done.stderr
+    done = adacode("sr", "in.png", "-o", "x.png", "--tile-stats", "some", check=2)
+    assert "exact or sampled" in done.stderr
+    assert not (tmp_path / "x.png").exists()
+
+
 def test_orientation_and_transparency_survive(tmp_path: Path, adacode: Command) -> None:
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = 6
