@@ -123,18 +123,46 @@ def convert(
     force: options.Force = False,
 ) -> None:
     """Turn a published checkpoint into safetensors; its path goes to stdout."""
-    if target.suffix != ".safetensors":
-        raise UsageError(f"{target}: the result is a .safetensors file; name it so")
-    if not source.is_file():
-        raise FileNotFoundError(f"{source}: no such file")
-    if target.exists() and (not force or target.samefile(source)):
-        raise FileExistsError(f"{target}: exists already; give another name, or --force")
+    check_target(target, [source], force=force)
     import torch
 
     from adacode_cli.weights.convert import convert as write
 
     write(source, target, torch.float16 if half else None)
     typer.echo(target)
+
+
+@app.command()
+@explained
+def mix(
+    first: Annotated[Path, typer.Argument(help="Weights of ours, say the faithful ones.")],
+    second: Annotated[
+        Path, typer.Argument(help="Weights fine-tuned from them, say for sharpness.")
+    ],
+    target: Annotated[Path, typer.Argument(help="The .safetensors to write.")],
+    share: Annotated[float, typer.Option(min=0, max=1, help="Of the second.")] = 0.5,
+    half: Annotated[bool, typer.Option("--half", help="Store float16: half the size.")] = False,
+    force: options.Force = False,
+) -> None:
+    """Write weights between two trainings of one network; their path goes to stdout."""
+    check_target(target, [first, second], force=force)
+    import torch
+
+    from adacode_cli.weights.mix import mix as write
+
+    write(first, second, share, target, torch.float16 if half else None)
+    typer.echo(target)
+
+
+def check_target(target: Path, sources: list[Path], *, force: bool) -> None:
+    """Raise for a source that is missing, or a target that mustn't be written."""
+    if target.suffix != ".safetensors":
+        raise UsageError(f"{target}: the result is a .safetensors file; name it so")
+    for source in sources:
+        if not source.is_file():
+            raise FileNotFoundError(f"{source}: no such file")
+    if target.exists() and (not force or any(target.samefile(source) for source in sources)):
+        raise FileExistsError(f"{target}: exists already; give another name, or --force")
 
 
 @app.command()
