@@ -136,9 +136,7 @@ def convert(
 @explained
 def mix(
     first: Annotated[Path, typer.Argument(help="Weights of ours, say the faithful ones.")],
-    second: Annotated[
-        Path, typer.Argument(help="Weights fine-tuned from them, say for sharpness.")
-    ],
+    second: Annotated[Path, typer.Argument(help="Weights fine-tuned from them, sharper ones.")],
     target: Annotated[Path, typer.Argument(help="The .safetensors to write.")],
     share: Annotated[float, typer.Option(min=0, max=1, help="Of the second.")] = 0.5,
     half: Annotated[bool, typer.Option("--half", help="Store float16: half the size.")] = False,
