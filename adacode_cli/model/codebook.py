@@ -13,7 +13,7 @@ from adacode_cli.model.config import CodebookConfig
 from adacode_cli.model.overridable import overridable
 
 GROUP = 32  # codes that are compared at once
-AT_ONCE = 512  # positions that look for their codes at once
+AT_ONCE = 2048  # positions that look for their codes at once
 
 
 class Quantised(NamedTuple):

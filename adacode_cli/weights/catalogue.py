@@ -157,7 +157,8 @@ class Published:
 
 # name, task, scale, SHA-256 of the file: one line a model
 MODELS = """
-lite-x4 sr 4 d8dc44f837171339f7ffcb505f4e9b80759ced0aab971383d7f234cbda3d1b55
+lite-x4 sr 4 9dc1b5362051a4106186f1fcbcf3faee5a502a60f49f9243315992b2380d6b4b
+lite-x2 sr 2 c3618eaf9c480d2dd778c52b5713c3c6740e2064e7698c93292590b04fba5ba0
 lite-inpaint inpaint 1 3bc0fb01e038992fc2be52a7aaec1f35ecf30f0b8580fc92f92d5ef0d976d990
 lite-reconstruct reconstruct 1 dd373e5181d727a794b17476032c3e0fcb3f6203f2f9f4cd7c2301224aac3b16
 """
