@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,7 +20,8 @@ from adacode_cli.errors import UsageError
 if TYPE_CHECKING:
     from adacode_cli.images.masks import MaskChoice
     from adacode_cli.images.picture import Picture
-    from adacode_cli.restore.folder import OnTile, Worker
+    from adacode_cli.restore.folder import Worker
+    from adacode_cli.restore.tiling import OnTile
 
 THROUGH_CODEC = (
     "the pixels that were known went through the codec of {}; png keeps them as they are"
@@ -69,7 +70,7 @@ def inpaint(
 
         def process(picture: Picture, on_tile: OnTile) -> Picture:
             filled = inpaint_picture(restorer, picture, choice, on_tile)
-            return replace(filled, notes=(*filled.notes, *codec_note(pictures, picture)))
+            return filled.noting(*codec_note(pictures, picture))
 
         return Worker(process, str(restorer.device))
 

@@ -155,13 +155,20 @@ class PictureOptions:
         ),
     ] = False
 
-    def restorer(self, weights: str, task: str, device: str) -> Restorer:
-        """The model for these options, on ``device``. Raises ``ValueError``."""
+    def restorer(
+        self, weights: str, task: str, device: str, precision: str | None = None
+    ) -> Restorer:
+        """The model for these options, on ``device``. Raises ``ValueError``.
+
+        ``precision``: instead of the one among them.
+        """
         from adacode_cli.restore.tiling import parse_tiling
 
         tiling = replace(parse_tiling(self.tile, self.tile_stats), as_published=self.as_published)
         fixed = self.device != "auto" or self.devices is not None
-        return options.load_restorer(weights, task, device, self.precision, tiling, fixed=fixed)
+        return options.load_restorer(
+            weights, task, device, precision or self.precision, tiling, fixed=fixed
+        )
 
 
 @dataclass(frozen=True)

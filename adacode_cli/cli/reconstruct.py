@@ -21,8 +21,9 @@ from adacode_cli.errors import UsageError
 if TYPE_CHECKING:
     from adacode_cli.images.picture import Picture
     from adacode_cli.restore.codes import Codes
-    from adacode_cli.restore.folder import OnTile, Worker
+    from adacode_cli.restore.folder import Worker
     from adacode_cli.restore.restorer import Restorer
+    from adacode_cli.restore.tiling import OnTile
 
 NPZ = ".npz"
 MAPS = ".weights.npz"  # the numbers beside the picture of a weight map
@@ -146,7 +147,7 @@ def decode_codes(pictures: PictureOptions, weights: str | None) -> None:
         from adacode_cli.restore.folder import Worker
         from adacode_cli.restore.reconstruct_picture import from_file
 
-        restorer = options.load_restorer(name, "reconstruct", device, precision)
+        restorer = pictures.restorer(name, "reconstruct", device, precision)
 
         def process(picture: Picture, on_tile: OnTile) -> Picture:
             assert picture.source is not None

@@ -13,7 +13,7 @@ from adacode_cli.images.picture import Picture, Plane, to_samples
 from adacode_cli.restore.holes import Mask
 from adacode_cli.restore.inpaint import inpaint
 from adacode_cli.restore.restorer import Restorer
-from adacode_cli.restore.way import OnTile
+from adacode_cli.restore.tiling import OnTile
 
 
 def inpaint_picture(
@@ -21,17 +21,18 @@ def inpaint_picture(
 ) -> Picture:
     """The picture with its holes filled, at its depth; known samples are the file's own."""
     mask = holes_in(picture, choice)
-    notes = (*picture.notes, *filter(None, [doubts(mask)]))
-    picture = replace(picture, notes=notes)
+    picture = picture.noting(*filter(None, [doubts(mask)]))
     if not mask.any():
         return picture
     rgb = picture.rgb
     if picture.alpha is not None:
         rgb = fill_transparent(rgb, picture.alpha)
+    restorer.notes.clear()
     filled = inpaint(restorer, torch.from_numpy(rgb), mask, on_tile=on_tile).numpy()
     if choice.feather:
         share = feathered(mask, choice.feather)
         filled = rgb * (1 - share) + filled * share
+    picture = picture.noting(*restorer.notes)
     return with_filling(picture, filled, mask, opaque=choice.mask == ALPHA)
 
 
