@@ -9,6 +9,7 @@ from adacode_cli.errors import UsageError
 # 5 to 7 times float32's speed with the first, twice with the second (docs/TRAINING.md).
 BF16_INSTRUCTIONS = ("amx_bf16", "avx512_bf16")
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+PRECISION_NAMES = {dtype: name for name, dtype in PRECISIONS.items()}
 
 
 class DeviceError(ValueError):

@@ -26,9 +26,10 @@ from adacode_cli.images.metadata import read_mark
 from adacode_cli.images.picture import Metadata, Picture, PictureError, PictureInBands
 from adacode_cli.images.read import read
 from adacode_cli.images.write import Encoding, encode, write
-from adacode_cli.restore.folder import FolderRun, Handling, LeftAlone, OnTile, Process, Worker
+from adacode_cli.restore.folder import FolderRun, Handling, LeftAlone, Process, Worker
 from adacode_cli.restore.plan import Job
 from adacode_cli.restore.result import Result, busy
+from adacode_cli.restore.tiling import OnTile
 from tests.conftest import environment, make_photo, tree
 
 Base = ExifTags.Base

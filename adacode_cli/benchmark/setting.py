@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from adacode_cli.device import PRECISIONS, resolve_device, resolve_precision
+from adacode_cli.device import PRECISION_NAMES, resolve_device, resolve_precision
 from adacode_cli.errors import UsageError
 from adacode_cli.restore.restorer import Restorer
 from adacode_cli.weights import catalogue
@@ -59,10 +59,11 @@ def resolve(weights: str, precision: str, device: str, threads: int | None) -> S
     """
     where = resolve_device(device)
     kind = resolve_precision(precision, where)
-    name = next(word for word, dtype in PRECISIONS.items() if dtype == kind)
     file = catalogue.find(weights)
     catalogue.read_config(file)  # a file that is no network is told before anything is measured
-    return Setting(weights, file, name, str(where), threads or torch.get_num_threads())
+    return Setting(
+        weights, file, PRECISION_NAMES[kind], str(where), threads or torch.get_num_threads()
+    )
 
 
 def resolve_other(text: str, first: Setting) -> Setting:

@@ -21,7 +21,8 @@ from adacode_cli.errors import UsageError
 if TYPE_CHECKING:
     from adacode_cli.images.picture import Picture, PictureInBands
     from adacode_cli.images.target import Target
-    from adacode_cli.restore.folder import OnTile, Worker
+    from adacode_cli.restore.folder import Worker
+    from adacode_cli.restore.tiling import OnTile
 
 SIZE = "Size"
 LARGE_ENOUGH = "is large enough already"

@@ -12,9 +12,9 @@ GRID_PERIODS = (4, 8)  # pixels
 
 
 def luma(image: Tensor) -> Tensor:
-    """Y of ITU-R BT.601 in [16, 235], as the field reports PSNR on: (3, H, W) → (H, W)."""
+    """Y of ITU-R BT.601 in [16, 235], as the field reports PSNR on: (…, 3, H, W) → (…, H, W)."""
     weights = image.new_tensor((65.481, 128.553, 24.966)).view(3, 1, 1)
-    return (image * weights).sum(0) + 16
+    return (image * weights).sum(-3) + 16
 
 
 def psnr_y(image: Tensor, reference: Tensor, border: int = 0) -> float:
@@ -63,9 +63,14 @@ def grid(image: Tensor) -> float:
 
     Photos have about 0.12; above 0.2 a pattern may be visible, above 0.4 it is.
     """
-    y = luma(image)
-    detail = y - blur(y[None, None], gaussian(1.2, radius=5))[0, 0]
+    detail = fine_detail(image[None])[0]
     return max(periodicity(detail, period) for period in GRID_PERIODS)
+
+
+def fine_detail(images: Tensor) -> Tensor:
+    """What a small blur takes from the luma: (B, 3, H, W) → (B, H, W)."""
+    y = luma(images)[:, None]
+    return (y - blur(y, gaussian(1.2, radius=5).to(y.device)))[:, 0]
 
 
 def periodicity(detail: Tensor, period: int) -> float:

@@ -131,7 +131,7 @@ def decode_frames(image: Image.Image, data: bytes) -> Picture | Animation:
     if count == 1 or not (moving or pages) or (pages and is_deep(image, data)):
         note = f"only the first of its {count} pictures is kept"
         still = to_picture(image, data)
-        return replace(still, notes=(*still.notes, note)) if count > 1 else still
+        return still.noting(note) if count > 1 else still
     hidden = moving and bool(image.info.get("default_image"))  # shown by programs that can't
     loops = int(image.info.get("loop", 1))
     if image.format == "GIF" and "loop" in image.info and loops:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import reduce
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -89,7 +90,7 @@ class AdaCode(
     def represent(self, indices: Tensor, weight: Tensor) -> Tensor:
         """What codes and weights mean (equations 3 and 4): (B, K, h, w) twice → (B, C, h, w)."""
         found = (book.after(lookup(indices[:, k], book.codes)) for k, book in enumerate(self.books))
-        return reduce(torch.add, (q * weight[:, k : k + 1] for k, q in enumerate(found)))
+        return weighted(found, weight)
 
     def decode(self, merged: Tensor) -> Tensor:
         """The picture of a representation alone (equation 5): (B, C, h, w) → (B, 3, 8h, 8w)."""
@@ -152,8 +153,12 @@ class AdaCode(
 
 def merge(quantised: list[Quantised], weight: Tensor) -> Tensor:
     """Σₖ wₖ · qₖ (equation 4): K × (B, C, h, w) and (B, K, h, w) → (B, C, h, w)."""
-    parts = (q.after * weight[:, k : k + 1] for k, q in enumerate(quantised))
-    return reduce(torch.add, parts)
+    return weighted((q.after for q in quantised), weight)
+
+
+def weighted(parts: Iterable[Tensor], weight: Tensor) -> Tensor:
+    """The sum of K × (B, C, h, w), each times its channel of (B, K, h, w)."""
+    return reduce(torch.add, (part * weight[:, k : k + 1] for k, part in enumerate(parts)))
 
 
 def build_encoder(config: AdaCodeConfig) -> nn.Module:

@@ -155,6 +155,7 @@ class Run:
         again = len(readers) + self.wanted.count(banded) > 1 or any(r.local for r in readers)
         return again and not banded.free
 
+    @torch.no_grad()
     def band(self, top: int, bottom: int) -> list[Tensor]:
         """The next rows of the wanted maps; each map on the way goes as far as it must, once."""
         spans, firsts = self.plan(top, bottom)
@@ -202,14 +203,16 @@ class Run:
         return rows[..., top - start : bottom - start, :]
 
 
-def bands(wanted: Sequence[Any], step: int, start: int = 0) -> Iterator[tuple[int, list[Tensor]]]:
-    """The maps from row ``start`` on, in bands of ``step`` rows: (top, the rows of each).
+def bands(
+    wanted: Sequence[Any], step: int, start: int = 0, stop: int | None = None
+) -> Iterator[tuple[int, list[Tensor]]]:
+    """The maps from row ``start`` up to ``stop``, ``step`` rows at a time: (top, rows of each).
 
-    All of them have one height.
+    All of them have one height; without ``stop`` it is the end.
     """
-    run, height = Run(wanted), wanted[0].height
-    for top in range(start, height, step):
-        yield top, run.band(top, min(top + step, height))
+    run, end = Run(wanted), wanted[0].shape[-2] if stop is None else stop
+    for top in range(start, end, step):
+        yield top, run.band(top, min(top + step, end))
 
 
 def stored(tensor: Tensor, device: torch.device | None = None) -> Any:

@@ -23,8 +23,8 @@ from adacode_cli.images.read import MAX_PIXELS, decode, load
 from adacode_cli.images.write import Content, Encoding, write, write_stream
 from adacode_cli.restore.plan import Job
 from adacode_cli.restore.result import Result, Span, busy
+from adacode_cli.restore.tiling import OnTile
 
-OnTile = Callable[[int, int], None]
 Process = Callable[[Picture, OnTile], Picture | PictureInBands]
 Decode = Callable[[bytes, str, int], Picture | Animation]  # bytes, their name, most pixels
 # What reading, restoring and writing raise; RuntimeError is how PyTorch says that memory ran out.

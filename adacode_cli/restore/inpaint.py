@@ -11,7 +11,7 @@ from torch import Tensor
 
 from adacode_cli.restore.holes import Mask, depth_of, find_holes
 from adacode_cli.restore.restorer import Restorer
-from adacode_cli.restore.way import OnTile
+from adacode_cli.restore.tiling import OnTile
 
 Paint = Callable[[Tensor, Tensor], Tensor]  # rgb and mask → rgb
 WHITE = 1.0  # what the published network was taught to take for a hole

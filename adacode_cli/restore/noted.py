@@ -59,13 +59,23 @@ def note_local(
     shape: Sequence[int],
     reach: Callable[[int, int], Rows],
     compute: Callable[[int, int, Tensor], Tensor],
+    dtype: torch.dtype | None = None,
 ) -> Banded:
-    """A function of a pixel's surroundings."""
+    """A function of a pixel's surroundings; without ``dtype`` it keeps the source's."""
     step = Step(reach, lambda top, bottom, rows: compute(top, bottom, rows[0]))
-    enabled = torch.is_autocast_enabled(source.device.type)
-    reduced = enabled and source.dtype.is_floating_point
-    dtype = torch.get_autocast_dtype(source.device.type) if reduced else source.dtype
-    return Banded(shape, dtype, source.device, step, [source], local=True)
+    kept = source.dtype if dtype is None else dtype
+    return Banded(shape, kept, source.device, step, [source], local=True)
+
+
+def of_products(source: Banded) -> torch.dtype:
+    """What products come out as: autocast's type where that is on."""
+    kind = source.device.type
+    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else source.dtype
+
+
+def around_half(top: int, bottom: int) -> Rows:
+    """The rows of a map that an enlargement to twice its size reaches."""
+    return top // 2 - 1, (bottom + 1) // 2 + 1
 
 
 def note_conv(
@@ -101,7 +111,7 @@ def note_conv(
             rows, above = F.pad(rows, (0, 0, above, below)), 0
         return function(rows, weight, bias, stride, (above, sides), 1, groups)
 
-    return note_local(source, shape, reach, compute)
+    return note_local(source, shape, reach, compute, of_products(source))
 
 
 def pair(number: Any) -> tuple[int, int]:
@@ -132,9 +142,7 @@ def note_pad(
         return padded[..., skipped : skipped + bottom - top, :]
 
     shape = (*others, height + above + below, width + left + right)
-    noted = note_local(source, shape, reach, compute)
-    noted.dtype = source.dtype
-    return noted
+    return note_local(source, shape, reach, compute)
 
 
 def note_enlarging(function: Callable[..., Tensor], source: Banded, **options: Any) -> Banded:
@@ -143,16 +151,11 @@ def note_enlarging(function: Callable[..., Tensor], source: Banded, **options: A
         raise TypeError("only an enlargement by 2 can be done in bands")
     batch, channels, height, width = source.shape
 
-    def reach(top: int, bottom: int) -> Rows:
-        return top // 2 - 1, (bottom + 1) // 2 + 1
-
     def compute(top: int, bottom: int, rows: Tensor) -> Tensor:
-        skipped = top - 2 * max(0, reach(top, bottom)[0])
+        skipped = top - 2 * max(0, around_half(top, bottom)[0])
         return function(rows, **options)[..., skipped : skipped + bottom - top, :]
 
-    noted = note_local(source, (batch, channels, 2 * height, 2 * width), reach, compute)
-    noted.dtype = source.dtype
-    return noted
+    return note_local(source, (batch, channels, 2 * height, 2 * width), around_half, compute)
 
 
 def note_nearest_conv(
@@ -161,16 +164,14 @@ def note_nearest_conv(
     """Enlargement by 2 and a convolution in one."""
     batch, _, height, width = source.shape
 
-    def reach(top: int, bottom: int) -> Rows:
-        return top // 2 - 1, (bottom + 1) // 2 + 1
-
     def compute(top: int, bottom: int, rows: Tensor) -> Tensor:
-        first, last = reach(top, bottom)
+        first, last = around_half(top, bottom)
         rows = F.pad(rows, (0, 0, max(0, -first), max(0, last - height)))
         drawn = nearest_conv_between(rows, weight, bias)
         return drawn[..., top % 2 : top % 2 + bottom - top, :]
 
-    return note_local(source, (batch, len(weight), 2 * height, 2 * width), reach, compute)
+    shape = (batch, len(weight), 2 * height, 2 * width)
+    return note_local(source, shape, around_half, compute, of_products(source))
 
 
 def note_shuffle(function: Callable[..., Tensor], source: Banded, factor: int) -> Banded:
@@ -185,23 +186,19 @@ def note_shuffle(function: Callable[..., Tensor], source: Banded, factor: int) -
         return function(rows, factor)[..., skipped : skipped + bottom - top, :]
 
     shape = (batch, channels // factor**2, factor * height, factor * width)
-    noted = note_local(source, shape, reach, compute)
-    noted.dtype = source.dtype
-    return noted
+    return note_local(source, shape, reach, compute)
 
 
 def note_unshuffle(function: Callable[..., Tensor], source: Banded, factor: int) -> Banded:
     """Pixels to channels."""
     batch, channels, height, width = source.shape
     shape = (batch, channels * factor**2, height // factor, width // factor)
-    noted = note_local(
+    return note_local(
         source,
         shape,
         lambda top, bottom: (factor * top, factor * bottom),
         lambda _top, _bottom, rows: function(rows, factor),
     )
-    noted.dtype = source.dtype
-    return noted
 
 
 def note_group_norm(
@@ -236,9 +233,7 @@ def note_swin_block(_function: Callable[..., Tensor], source: Banded, block: Swi
         done = block.band(rows, above=max(0, -first), below=max(0, last - height))
         return done[..., top - max(0, first) : bottom - max(0, first), :]
 
-    noted = note_local(source, source.shape, reach, compute)
-    noted.dtype = torch.promote_types(source.dtype, noted.dtype)
-    return noted
+    return note_local(source, source.shape, reach, compute)
 
 
 def note_whole(function: Callable[..., Any], source: Banded) -> tuple[Banded, ...]:

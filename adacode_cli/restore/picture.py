@@ -11,7 +11,7 @@ from adacode_cli.images.alpha import fill_transparent
 from adacode_cli.images.picture import Picture, PictureInBands, Plane, Samples, whole
 from adacode_cli.images.target import Target, passes, resized
 from adacode_cli.restore.restorer import Restorer
-from adacode_cli.restore.way import OnTile
+from adacode_cli.restore.tiling import OnTile
 
 
 def restore_picture(restorer: Restorer, picture: Picture, on_tile: OnTile | None = None) -> Picture:

@@ -13,7 +13,7 @@ from adacode_cli.model.config import CODE_STRIDE
 from adacode_cli.restore.bands import bands, stored
 from adacode_cli.restore.codes import Codes, CodesError
 from adacode_cli.restore.restorer import Restorer
-from adacode_cli.restore.way import OnTile
+from adacode_cli.restore.tiling import OnTile
 
 
 def encode(restorer: Restorer, image: Tensor, on_tile: OnTile | None = None) -> Codes:
@@ -42,7 +42,6 @@ def decode(restorer: Restorer, codes: Codes, on_tile: OnTile | None = None) -> T
     return restorer.finished(drawn[0, :, :height, :width].float())
 
 
-@torch.no_grad()
 def in_bands(wanted: Sequence[Any], step: int, on_tile: OnTile | None) -> list[Tensor]:
     """The whole maps, which are of one height, on the host; computed ``step`` rows at a time."""
     height = wanted[0].shape[-2]

@@ -13,7 +13,7 @@ from adacode_cli.images.picture import Metadata, Picture, Plane
 from adacode_cli.restore.codes import Codes, CodesError, CodesFile
 from adacode_cli.restore.reconstruct import decode, encode
 from adacode_cli.restore.restorer import Restorer
-from adacode_cli.restore.way import OnTile
+from adacode_cli.restore.tiling import OnTile
 from adacode_cli.training.figures import CodeUses
 
 BLOBS = ("icc_profile", "exif", "xmp")

@@ -14,11 +14,11 @@ from torch import Tensor
 from adacode_cli.device import resolve_device, resolve_precision
 from adacode_cli.model.adacode import AdaCode, Restoration
 from adacode_cli.model.config import CODE_STRIDE
-from adacode_cli.restore.bands import Run, stored
+from adacode_cli.restore.bands import bands, stored
 from adacode_cli.restore.kinds import ImageT, to_mask, to_tensor
 from adacode_cli.restore.statistics import known, sample_moments
-from adacode_cli.restore.tiling import Tiling
-from adacode_cli.restore.way import OnTile, Way, persevere
+from adacode_cli.restore.tiling import OnTile, Tiling
+from adacode_cli.restore.way import Way, persevere
 from adacode_cli.weights.catalogue import load_model
 
 if TYPE_CHECKING:
@@ -158,13 +158,9 @@ class Restorer:
         if top == 0 and way.rows >= height:
             yield self.restore_whole(image, way)
             return
-        run = Run([self.noted(image, way).image])
-        while top < height:
-            bottom = min(top + way.rows, height)
-            with torch.no_grad():
-                (rows,) = run.band(top, bottom)
+        noted = self.noted(image, way).image
+        for _, (rows,) in bands([noted], way.rows, top, height):
             yield rows[0, :, :, :width].float().cpu()
-            top = bottom
 
     def noted(self, image: Tensor, way: Way) -> Restoration:
         """What the network makes of (C, h, w), as what is to be computed."""

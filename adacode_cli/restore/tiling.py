@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, get_args
 
 from adacode_cli.errors import UsageError
 
 Statistics = Literal["exact", "sampled"]
+OnTile = Callable[[int, int], None]  # how many bands are done, of how many
 
 # Output pixels: a picture of up to as many is done whole, and a band has about as many.
 WHOLE = {"lite": 2 << 20, "official": 1 << 20}

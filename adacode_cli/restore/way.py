@@ -9,10 +9,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from adacode_cli.restore.tiling import FEWEST, Statistics
+from adacode_cli.device import PRECISION_NAMES
+from adacode_cli.restore.tiling import FEWEST, OnTile, Statistics
 
-OnTile = Callable[[int, int], None]
-NAMES = {torch.float16: "fp16", torch.bfloat16: "bf16", torch.float32: "fp32"}
 MORE_PRECISE = {torch.float16: torch.bfloat16, torch.bfloat16: torch.float32}
 # What PyTorch, and the library that computes its convolutions, say on a CPU.
 ALLOCATION = ("allocate memory", "out of memory", "create a primitive", "execute a primitive")
@@ -92,8 +91,8 @@ def said_more_precise(way: Way, top: int, say: Callable[[str], None]) -> Way:
             "are these weights whole? `adacode weights verify` knows"
         )
     say(
-        f"not finite in {NAMES[way.precision]} from row {top} on: "
-        f"computed in {NAMES[better.precision]}"
+        f"not finite in {PRECISION_NAMES[way.precision]} from row {top} on: "
+        f"computed in {PRECISION_NAMES[better.precision]}"
     )
     return better
 

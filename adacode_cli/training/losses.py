@@ -10,12 +10,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from adacode_cli.evaluation.metrics import fine_detail
 from adacode_cli.model.adacode import Restoration
 from adacode_cli.model.codebook import Quantised
 from adacode_cli.training.perceptual import SMALLEST, PerceptualNetwork
 
 RESIZED = 0.25  # of the steps, for the perceptual loss
-LUMA = (0.299, 0.587, 0.114)
 TEMPERATURE = 0.5  # of the contrast (paper, section 4.1)
 
 
@@ -42,13 +42,8 @@ def evenness(image: Tensor) -> Tensor:
     spread of power and of means over the 16 places; but over all images of a batch at once.
     """
     with torch.autocast(image.device.type, enabled=False):
-        luma = (image.float() * image.new_tensor(LUMA)[:, None, None]).sum(1, keepdim=True)
-        taps = torch.exp(-torch.arange(-5.0, 6.0).square() / (2 * 1.2**2)).to(image.device)
-        taps = taps / taps.sum()
-        around = F.pad(luma, (5,) * 4, mode="reflect")
-        blurred = F.conv2d(F.conv2d(around, taps.view(1, 1, -1, 1)), taps.view(1, 1, 1, -1))
-        detail = (luma - blurred)[:, 0]  # (B, H, W)
-        detail = detail / detail.std(dim=(1, 2), keepdim=True).clamp(min=1e-4)
+        detail = fine_detail(image.float())  # (B, H, W)
+        detail = detail / detail.std(dim=(1, 2), keepdim=True).clamp(min=0.022)
         b, h, w = detail.shape
         places = detail[:, : h // 4 * 4, : w // 4 * 4].reshape(b, h // 4, 4, w // 4, 4)
         power, mean = places.square().mean(dim=(0, 1, 3)), places.mean(dim=(0, 1, 3))  # (4, 4)
