@@ -11,7 +11,7 @@ from torch import Tensor
 
 from adacode_cli.model.codebook import Quantised
 from adacode_cli.training import losses
-from adacode_cli.training.discriminator import UNetDiscriminator
+from adacode_cli.training.discriminator import PatchDiscriminator, UNetDiscriminator
 from adacode_cli.training.names import LOSSES
 from adacode_cli.training.perceptual import load_network
 from adacode_cli.training.squeezenet import SqueezeFeatures
@@ -126,6 +126,22 @@ def test_known_pixels_are_not_trained_on() -> None:
 def test_the_discriminator_judges_every_pixel() -> None:
     judged = UNetDiscriminator(width=8)(torch.rand(2, 3, 48, 32))
     assert judged.shape == (2, 1, 48, 32)
+
+
+def test_a_discriminator_of_patches_soon_sees_a_faint_hatch() -> None:
+    torch.manual_seed(0)
+    network = PatchDiscriminator(width=8)
+    optimiser = torch.optim.Adam(network.parameters(), lr=1e-3)
+    hatch = 0.02 * torch.tensor([[1.0, -1.0], [-1.0, 1.0]]).repeat(24, 16)
+    for _ in range(60):
+        clean = 0.5 + 0.05 * torch.randn(4, 3, 48, 32)
+        assert network(clean).shape == (4, 1, 12, 8)
+        real, fake = network(torch.cat([clean, clean + hatch])).chunk(2)
+        optimiser.zero_grad()
+        losses.discriminator(real, fake).backward()
+        optimiser.step()
+    assert real.mean() > fake.mean() + 0.5
+    assert losses.discriminator(real, fake) < 0.8
 
 
 @pytest.mark.parametrize("kind", ["squeeze", "vgg"])

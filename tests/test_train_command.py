@@ -154,6 +154,26 @@ def test_photos_that_cannot_be_used_are_listed_and_skipped(
     assert done.stderr.count("half.png") == 1
 
 
+def test_a_prior_goes_on_from_an_earlier_one(
+    photos: Path, tmp_path: Path, adacode: Command
+) -> None:
+    few = ("--batch", "2", "--patch", "48", "--workers", "0", "--learning-rate", "1e-6")
+    books = [
+        adacode("train", "codebook", photos / n, *few, "--steps", "1", "-o", n).stdout.strip()
+        for n in ("cats", "dogs")
+    ]
+    words = ("train", "representation", photos, *few, "--codebooks", *books, "--seed")
+    first = adacode(*words, "1", "--steps", "1", "-o", "first").stdout.strip()
+    again = ("2", "--steps", "0", "--start-from", first)
+    second = adacode(*words, *again, "-o", "second").stdout.strip()
+    ours, theirs = (checkpoint.load(tmp_path / f).state for f in (first, second))
+    for name, tensor in ours.items():
+        assert torch.equal(tensor, theirs[name]), name
+    one = ("train", "representation", photos, *few, "--codebooks", books[0], "--steps", "0")
+    refused = adacode(*one, "--start-from", first, check=1).stderr
+    assert "not a prior made of these codebooks" in refused
+
+
 def test_codes_and_priors_that_do_not_fit_are_refused(
     photos: Path, tmp_path: Path, adacode: Command
 ) -> None:

@@ -141,6 +141,7 @@ def representation(
     codebooks: Annotated[
         list[Path], typer.Option(metavar="FILE...", help="The stage I files, one per class.")
     ],
+    start_from: StartFrom = None,
     *,
     run: RunOptions,
 ) -> None:
@@ -150,7 +151,7 @@ def representation(
     from adacode_cli.training import recipes
 
     with training_bar() as report:
-        trainer = recipes.train_representation(described, books, report)
+        trainer = recipes.train_representation(described, books, start_from, report)
     finish(trainer)
 
 

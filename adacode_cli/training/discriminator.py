@@ -1,6 +1,8 @@
-"""The other side of the adversarial loss: a U-Net that says pixel by pixel what looks real.
+"""The other side of the adversarial loss: networks that say place by place what looks real.
 
-Schönfeld et al. (2020), section 3.1, with spectral norms (Miyato et al., 2018) for stability.
+For the published preset a U-Net (Schönfeld et al., 2020, section 3.1) with spectral norms (Miyato
+et al., 2018); for the lite one patches (Isola et al., 2017, section 3.2.2), at a fifth of a
+step's time on a CPU, without norms: with them it learned nothing in the minutes that there are.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 from adacode_cli.training import losses
 
 LEVELS = 3  # each halves the size
+DETAIL = 8.0  # how much louder fine detail is, for a discriminator of patches
 
 
 class UNetDiscriminator(nn.Module):
@@ -52,13 +55,42 @@ class UNetDiscriminator(nn.Module):
         return self.last(x)
 
 
+class PatchDiscriminator(nn.Module):
+    """(B, 3, H, W) → (B, 1, H/4, W/4): positive where some 40 pixels around look real.
+
+    It sees the picture and, louder, its fine detail: that is where restorations differ.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        wide = 2 * width
+        layers = (
+            nn.Conv2d(6, width, 4, stride=2, padding=1),
+            nn.Conv2d(width, wide, 4, stride=2, padding=1),
+            nn.Conv2d(wide, wide, 3, padding=1),
+            nn.Conv2d(wide, wide, 3, padding=1),
+        )
+        for layer in layers:
+            nn.init.kaiming_normal_(layer.weight, 0.2)
+        self.layers = nn.ModuleList(layers)
+        self.last = nn.Conv2d(wide, 1, 3, padding=1)
+        nn.init.normal_(self.last.weight, std=0.01)  # at first all look alike
+
+    def forward(self, image: Tensor) -> Tensor:
+        coarse = F.avg_pool2d(image, 5, 1, 2, count_include_pad=False)
+        x = torch.cat([2 * image - 1, DETAIL * (image - coarse)], dim=1)
+        x = x.contiguous(memory_format=torch.channels_last)
+        for layer in self.layers:
+            x = F.leaky_relu(layer(x), 0.2)
+        return self.last(x)
+
+
 class Adversary:
     """A discriminator with its own optimiser, across processes."""
 
-    def __init__(self, accelerator: Accelerator, width: int, rate: float) -> None:
-        self.accelerator, self.rate = accelerator, rate
-        self.bare = UNetDiscriminator(width)
-        optimiser = torch.optim.Adam(self.bare.parameters(), lr=rate, betas=(0.9, 0.99))
+    def __init__(self, accelerator: Accelerator, bare: nn.Module, rate: float) -> None:
+        self.accelerator, self.rate, self.bare = accelerator, rate, bare
+        optimiser = torch.optim.Adam(bare.parameters(), lr=rate, betas=(0.9, 0.99))
         self.model, self.optimiser = accelerator.prepare(self.bare, optimiser)
 
     def judge(self, image: Tensor) -> Tensor:

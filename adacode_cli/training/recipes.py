@@ -33,6 +33,7 @@ from adacode_cli.training.validation import Validation
 # More patches than any budget reaches: a run ends by its budget, not by its data.
 ENDLESS = 10**9
 KEPT_ASIDE = 0.1  # of a class, at most
+FLOAT16 = 1e-3  # what storing may change in a code
 SCALES: dict[str, tuple[int, ...]] = {"sr": (2, 4), "inpaint": (1,)}
 # Shares of the budget of `train all`: all codebooks, the representation, the restoration.
 SHARES = (0.15, 0.2, 0.65)
@@ -85,11 +86,14 @@ def train_codebook(
     return run.train(model, "codebook", report)
 
 
-def train_representation(run: Run, codebooks: Iterable[Path], report: Report) -> Trainer:
+def train_representation(
+    run: Run, codebooks: Iterable[Path], start_from: Path | None, report: Report
+) -> Trainer:
     """Stage II: frozen class codebooks; all else learns to reconstruct every class.
 
     Each codebook brings its projections, without which few of its codes would be found;
-    encoder and decoder start as those of the first one's network.
+    encoder and decoder start as those of the first one's network, or all of it as it is in
+    ``start_from``, an earlier result of this stage with the same codebooks.
     Raises ``CheckpointError`` when two codebooks have one name, or don't fit together.
     """
     networks = [single_codebook(path) for path in codebooks]
@@ -105,6 +109,8 @@ def train_representation(run: Run, codebooks: Iterable[Path], report: Report) ->
     take(model, networks[0], "encoder.", "decoder.")
     for book, network in zip(model.books, networks, strict=True):
         book.load_state_dict(network.books[0].state_dict())
+    if start_from:
+        take_all(model, start_from)
     return run.train(model, "representation", report)
 
 
@@ -163,7 +169,7 @@ def train_all(run: Run, task: Task, scale: int, codes: int, dim: int, report: Re
         books.append(trainer.weights_file)
         first = first or trainer.weights_file
     prior = replace(run, out=run.out / "prior", settings=run.settings.share(SHARES[1]))
-    trainer = train_representation(prior, books, report)
+    trainer = train_representation(prior, books, None, report)
     if trainer.stopped_by:
         return trainer
     restoring = replace(
@@ -262,6 +268,18 @@ def begin(model: AdaCode, source: AdaCode) -> None:
         and (name not in theirs or theirs[name].shape != tensor.shape)
     )
     take(model, source, *parts, fresh=fresh)
+
+
+def take_all(model: AdaCode, path: Path) -> None:
+    """Every tensor of a network with the same codes. Raises ``CheckpointError`` for another."""
+    source = AdaCode.from_file(path)
+    pairs = zip(model.books, source.books, strict=False)
+    if source.config != model.config or not all(
+        torch.allclose(ours.codes, theirs.codes, rtol=FLOAT16, atol=FLOAT16)
+        for ours, theirs in pairs
+    ):
+        raise CheckpointError(f"{path}: not a prior made of these codebooks")
+    take(model, source, "")
 
 
 def take(model: AdaCode, source: AdaCode, *prefixes: str, fresh: tuple[str, ...] = ()) -> None:

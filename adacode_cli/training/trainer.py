@@ -22,7 +22,11 @@ from adacode_cli.training import losses
 from adacode_cli.training.code_averages import CodeAverages
 from adacode_cli.training.curves import draw_curves
 from adacode_cli.training.dataset import Patch, PatchDataset
-from adacode_cli.training.discriminator import Adversary
+from adacode_cli.training.discriminator import (
+    Adversary,
+    PatchDiscriminator,
+    UNetDiscriminator,
+)
 from adacode_cli.training.figures import CodeUses, Figures, Log
 from adacode_cli.training.perceptual import PerceptualNetwork
 from adacode_cli.training.settings import Settings
@@ -95,8 +99,10 @@ class Trainer:
             self.books = [CodeAverages(b, follows=follows, gather=gather) for b in model.books]
         self.adversary = None
         if "adversarial" in names:
-            width, rate = self.settings.discriminator_width, self.settings.discriminator_rate
-            self.adversary = Adversary(self.accelerator, width, rate)
+            settings = self.settings
+            kind = UNetDiscriminator if settings.preset == "official" else PatchDiscriminator
+            discriminator = kind(settings.discriminator_width)
+            self.adversary = Adversary(self.accelerator, discriminator, settings.discriminator_rate)
 
     @property
     def weights_file(self) -> Path:
