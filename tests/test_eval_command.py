@@ -101,6 +101,22 @@ def test_every_task_is_scored_beside_what_anyone_could_do(
     assert len(again["photos"]) == 1
 
 
+def test_coarser_weights_are_scored_beside_the_exact_ones(
+    clean: Path, tmp_path: Path, adacode: Command
+) -> None:
+    words = ("eval", clean, "--weights", save_tiny(tmp_path, "reconstruct", 1), "--every", "3")
+    few = ("--task", "reconstruct", "--weight-bits", "8", "--weight-bits", "1", "--json")
+    means = json.loads(adacode(*words, *few).stdout)["mean"]
+    assert list(means) == ["adacode", "8-bit weights", "1-bit weights"]
+    rates = [scores["bits/px"] for scores in means.values()]
+    books = len(tiny_config("reconstruct", 1).codebooks)
+    assert rates == [books * (4 + bits) / 64 for bits in (32, 8, 1)]
+    exact, fine, coarse = (scores["PSNR-Y"] for scores in means.values())
+    assert abs(exact - fine) < abs(exact - coarse)
+    refused = adacode("eval", clean, "--weight-bits", "8", check=2).stderr
+    assert "--task reconstruct" in refused
+
+
 def test_results_are_compared_with_their_references(
     clean: Path, tmp_path: Path, adacode: Command
 ) -> None:

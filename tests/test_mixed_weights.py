@@ -5,11 +5,17 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
 import torch
+from PIL import Image
 
+from adacode_cli.errors import UsageError
 from adacode_cli.model import checkpoint
 from adacode_cli.model.adacode import AdaCode
-from tests.conftest import Command, tiny_model
+from adacode_cli.weights import catalogue, shelf
+from adacode_cli.weights.catalogue import BUNDLED
+from adacode_cli.weights.record import sha256
+from tests.conftest import Command, make_photo, tiny_model
 
 
 def save(path: Path, model: AdaCode, **story: str) -> dict[str, torch.Tensor]:
@@ -55,3 +61,50 @@ def test_what_does_not_go_together_is_not_mixed(tmp_path: Path, adacode: Command
         done = adacode("weights", "mix", *files, check=1)
         assert words in done.stderr
         assert not (tmp_path / "c.safetensors").exists()
+
+
+def test_fidelity_is_a_point_between_two_bundled_networks() -> None:
+    sharp, faithful = (checkpoint.load(BUNDLED[n].path).state for n in ("lite-x4", "lite-x4-psnr"))
+    made = catalogue.source("lite-x4@0.25")
+    path = made.fetch()
+    assert path == made.cached() == catalogue.find("lite-x4@0.25")
+    for name, tensor in checkpoint.load(path).state.items():
+        expected = 0.75 * sharp[name].float() + 0.25 * faithful[name].float()
+        assert torch.allclose(tensor.float(), expected, atol=1e-3, rtol=1e-3), name
+    assert made.remove() == [path]
+    assert made.cached() is None
+    for word in ("lite-x4@1.5", "lite-inpaint@0.5"):
+        with pytest.raises(UsageError, match="there are lite-x4"):
+            catalogue.source(word)
+
+
+def test_a_fidelity_is_the_same_file_each_time_it_is_made() -> None:
+    made = catalogue.source("lite-x2@0.3")
+    hashes = {sha256(made.fetch(fresh=True)) for _ in range(4)}
+    older = made.fetch().with_name("lite-x2@0.3-000000000000-000000000000.safetensors")
+    older.write_bytes(b"made of what they once were")
+    shown = [item.name for item in shelf.everything()]
+    assert "lite-x2@0.3" in shown
+    made.fetch(fresh=True)
+    assert not older.exists()
+    made.remove()
+    assert len(hashes) == 1
+
+
+def test_the_ends_of_fidelity_are_the_bundled_files() -> None:
+    for share, name in (("0", "lite-x4"), ("0.0001", "lite-x4"), ("1", "lite-x4-psnr")):
+        assert catalogue.source(f"lite-x4@{share}") == BUNDLED[name]
+
+
+def test_fidelity_shapes_the_result(tmp_path: Path, adacode: Command) -> None:
+    make_photo(24, 16).save(tmp_path / "a.png")
+    for fidelity in ("0", "1"):
+        adacode("sr", "a.png", "-o", f"{fidelity}.png", "--fidelity", fidelity)
+    adacode("sr", "a.png", "-o", "sharp.png")
+    adacode("sr", "a.png", "-o", "faithful.png", "--weights", "lite-x4-psnr")
+    pictures = {p.stem: Image.open(p).tobytes() for p in tmp_path.glob("[0-9fs]*.png")}
+    assert pictures["0"] == pictures["sharp"]
+    assert pictures["1"] == pictures["faithful"]
+    assert pictures["0"] != pictures["1"]
+    words = ("sr", "a.png", "--weights", "official-x4", "--fidelity", "0.5")
+    assert "there are lite-x4" in adacode(*words, check=2).stderr

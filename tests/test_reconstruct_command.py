@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,10 @@ from PIL import Image
 
 from adacode_cli.model import checkpoint
 from adacode_cli.restore.codes import load
-from adacode_cli.restore.reconstruct import encode
+from adacode_cli.restore.reconstruct import decode, encode
 from adacode_cli.restore.restorer import Restorer
 from adacode_cli.restore.tiling import Tiling
+from adacode_cli.restore.way import Way
 from tests.conftest import Command, make_photo, rows, tiny_model
 
 USE = ("--weights", "prior.safetensors")
@@ -106,6 +108,83 @@ def test_usage_and_perplexity_are_those_of_the_codes(tmp_path: Path, adacode: Co
         assert told["perplexity"] == pytest.approx(np.exp(-(share * np.log(share)).sum()), rel=0.01)
 
 
+@pytest.mark.usefixtures("prior")
+def test_a_codebook_can_be_switched_off(tmp_path: Path, adacode: Command) -> None:
+    make_photo(48, 40).save(tmp_path / "a.png")
+    words = ("reconstruct", "a.png", *USE, "--force", "--codes", "a.npz")
+    adacode(*words)
+    whole = load(tmp_path / "a.npz").codes.weights
+    adacode(*words, "--without", "b")
+    without = load(tmp_path / "a.npz").codes.weights
+    assert not without[1].any()
+    assert np.array_equal(without[::2], whole[::2])
+    adacode(*words, "--only", "a", "--only", "c")
+    assert np.array_equal(load(tmp_path / "a.npz").codes.weights, without)
+    two = pixels(tmp_path / "a_reconstructed.png")
+    adacode(*words)
+    adacode("reconstruct", "a.npz", "--without", "b", "--force")
+    assert np.array_equal(pixels(tmp_path / "a_reconstructed.png"), two)
+    refused = adacode(*words, "--only", "a", "--without", "a", check=2).stderr
+    assert "every codebook is switched off" in refused
+    refused = adacode(*words, "--only", "d", check=2).stderr
+    assert "no codebook is called 'd'; there are a, b, c" in refused
+
+
+@pytest.mark.usefixtures("prior")
+def test_a_folder_is_done_again_for_other_codebooks(tmp_path: Path, adacode: Command) -> None:
+    (tmp_path / "in").mkdir()
+    make_photo(40, 32).save(tmp_path / "in" / "a.png")
+    words = ("reconstruct", "in", *USE, "-o", "out")
+    adacode(*words)
+    assert "1 done before" in adacode(*words).stderr
+    assert "other settings" in adacode(*words, "--only", "a", check=1).stderr
+
+
+def test_a_lone_codebook_that_overflows_is_noticed() -> None:
+    model = tiny_model("reconstruct", 1, books=1)
+    with torch.no_grad():
+        model.get_parameter("encoder.first.weight").mul_(1e6)
+    restorer = Restorer(model, torch.device("cpu"), torch.float16, Tiling(rows=16))
+    encode(restorer, torch.rand(3, 64, 24))
+    assert restorer.notes == ["not finite in fp16 from row 0 on: computed in bf16"]
+
+
+def test_codes_find_smaller_bands_where_memory_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    restorer = Restorer(tiny_model("reconstruct", 1), torch.device("cpu"), torch.float32)
+    image = torch.rand(3, 128, 24)
+    whole = encode(restorer, image)
+    restorer.tiling = Tiling(rows=64)
+    noted, ways = restorer.noted, []
+
+    def scarce(image: torch.Tensor, way: Way) -> Any:
+        ways.append(way.rows)
+        if way.rows > 16:
+            raise RuntimeError("can't allocate memory")
+        return noted(image, way)
+
+    monkeypatch.setattr(restorer, "noted", scarce)
+    assert (encode(restorer, image).indices == whole.indices).mean() > 0.99
+    assert ways == [64, 32, 16]
+    assert restorer.notes[-1] == "out of memory with bands of 32 rows: computed in bands of 16"
+
+
+@pytest.mark.usefixtures("prior")
+def test_weights_of_few_bits_weigh_less(tmp_path: Path, adacode: Command) -> None:
+    make_photo(48, 40).save(tmp_path / "a.png")
+    words = ("reconstruct", "a.png", *USE, "--force", "--codes", "a.npz", "--json")
+    [told], _ = rows(adacode(*words).stdout)
+    # Three codebooks of 16 codes: 4 bits a code, 32 a weight, for 64 pixels.
+    assert told["bits_per_pixel"] == {"codes": 12 / 64, "weights": 96 / 64}
+    exact = load(tmp_path / "a.npz").codes.weights
+    [told], _ = rows(adacode(*words, "--weight-bits", "2").stdout)
+    assert told["bits_per_pixel"] == {"codes": 12 / 64, "weights": 6 / 64}
+    coarse = load(tmp_path / "a.npz").codes.weights
+    for k in range(3):
+        assert len(np.unique(coarse[k])) == 4
+        step = np.ptp(exact[k]) / 3
+        assert abs(coarse[k] - exact[k]).max() <= step / 2 * 1.001
+
+
 def test_codes_of_bands_are_those_of_the_whole(prior: Path) -> None:
     restorer = Restorer.load(prior, "cpu", "fp32")
     image = torch.from_numpy(np.array(make_photo(600, 330))).permute(2, 0, 1).float() / 255
@@ -115,6 +194,21 @@ def test_codes_of_bands_are_those_of_the_whole(prior: Path) -> None:
     assert tiled.indices.shape == whole.indices.shape
     assert (tiled.indices == whole.indices).mean() > 0.999
     assert abs(tiled.weights - whole.weights).max() < 1e-4
+
+
+def test_codes_that_overflow_are_computed_again_and_said() -> None:
+    model, image = tiny_model("reconstruct", 1), torch.rand(3, 64, 24)
+    with torch.no_grad():
+        model.get_parameter("weight_map.out.weight").mul_(1e7)  # beyond 65504
+    cpu = torch.device("cpu")
+    exact = encode(Restorer(model, cpu, torch.float32), image)
+    restorer = Restorer(model, cpu, torch.float16, Tiling(rows=16))
+    found = encode(restorer, image)
+    assert restorer.notes == ["not finite in fp16 from row 0 on: computed in bf16"]
+    assert found.weights == pytest.approx(exact.weights, rel=0.2, abs=1e5)
+    restorer.notes.clear()
+    codes = replace(found, weights=found.weights * np.float32(1e-4))
+    assert torch.isfinite(decode(restorer, codes)).all()
 
 
 def test_codes_of_another_network_or_a_damaged_file_are_refused(

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from adacode_cli.model import checkpoint
 from adacode_cli.model.adacode import AdaCode
 from adacode_cli.training.code_averages import CodeAverages, perplexity, usage
 from adacode_cli.training.dataset import PatchDataset, find_classes
-from adacode_cli.training.recipes import damage_for
+from adacode_cli.training.recipes import begin, damage_for
 from adacode_cli.training.settings import Settings
 from adacode_cli.training.squeezenet import SqueezeFeatures
 from adacode_cli.training.stages import LITE, Stage, freeze_for
@@ -127,6 +128,17 @@ def test_resuming_restores_the_discriminator_and_every_random_draw(
     for a, b in zip(ours, theirs, strict=True):
         for name in (*weights, "reconstruction", "discriminator"):
             assert a[name] == pytest.approx(b[name], rel=1e-4), (a["step"], name)
+
+
+def test_what_an_older_network_lacks_begins_without_a_say_and_learns() -> None:
+    older = tiny_model("sr", 4)
+    newer = AdaCode(replace(older.config, subpixel=True)).eval()
+    begin(newer, older)
+    image = torch.rand(1, 3, 16, 16)
+    assert torch.equal(newer(image).image, older(image).image)
+    newer.train()(image).image.square().mean().backward()
+    moved = [n for n, p in newer.decoder.named_parameters() if p.grad is not None and p.grad.any()]
+    assert {"subpixel.conv.weight", "detail.6.free"} <= set(moved)
 
 
 def test_another_run_is_not_continued(photos: Path, tmp_path: Path) -> None:

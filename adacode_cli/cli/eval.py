@@ -38,6 +38,10 @@ def evaluate(
     ] = "",
     seed: Annotated[int, typer.Option(help="Seed of the damage.")] = 0,
     every: Annotated[int, typer.Option(min=1, help="Only every N-th photo.")] = 1,
+    weight_bits: Annotated[
+        list[int] | None,
+        typer.Option(min=1, max=16, help="reconstruct: weights of so many bits, too; repeat."),
+    ] = None,
     border: Annotated[
         int, typer.Option(min=0, help="Pixels left out at the border, with --reference.")
     ] = 0,
@@ -62,6 +66,8 @@ def evaluate(
     """
     if sheet and (not sheet.absolute().parent.is_dir() or (sheet.exists() and not force)):
         raise UsageError(f"{sheet}: its folder is missing, or it exists; --force overwrites it")
+    if weight_bits and (task != "reconstruct" or reference):
+        raise UsageError("--weight-bits goes with --task reconstruct, and not with --reference")
     if reference is None:
         name, magnification = options.choose_weights(task, weights, scale)
         restorer = options.load_restorer(name, task, device, precision)
@@ -74,7 +80,8 @@ def evaluate(
     else:
         protocol = Protocol(task, magnification, damage, seed)
         title = f"{task} ×{magnification}, {protocol.kind}, seed {seed}"
-        results = score_folder(photos, restorer, protocol, judges, every)
+        bits = weight_bits or ()
+        results = score_folder(photos, restorer, protocol, judges, every, bits)
     scored, failed = collect(results, sheet)
     report(scored, title, as_json=as_json)
     if failed:

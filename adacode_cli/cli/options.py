@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 
 from adacode_cli.cli import problems
 from adacode_cli.errors import UsageError
+from adacode_cli.model.config import Task
 
 if TYPE_CHECKING:
     from adacode_cli.restore.restorer import Restorer
@@ -68,10 +69,13 @@ def choose_weights(task: str, weights: str | None, scale: int | None) -> tuple[s
 
     problems.show_logs()
     if weights is None:
-        scale = 4 if scale is None else scale
+        if task not in get_args(Task):
+            raise UsageError(f"no task is called {task!r}; there are {', '.join(get_args(Task))}")
+        usual = 4 if task == "sr" else 1
+        scale = usual if scale is None else scale
         default = catalogue.default_for(task, scale)
         if default is None:
-            raise UsageError(f"no bundled model enlarges {scale}×; use --scale 4")
+            raise UsageError(f"no bundled model does {task} at {scale}×; use --scale {usual}")
         return default, scale
     found = catalogue.scale_of(weights)
     if scale is not None and scale != found:

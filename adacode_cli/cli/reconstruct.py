@@ -19,6 +19,8 @@ from adacode_cli.cli.pictures import (
 from adacode_cli.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from adacode_cli.images.picture import Picture
     from adacode_cli.restore.codes import Codes
     from adacode_cli.restore.folder import Worker
@@ -44,20 +46,32 @@ def reconstruct(
         Path | None,
         typer.Option(metavar="NPZ", help="Keep the codes: this command makes the picture of them."),
     ] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Let this codebook alone paint; may be repeated."),
+    ] = None,
+    without: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Switch this codebook off; may be repeated."),
+    ] = None,
+    weight_bits: Annotated[
+        int | None, typer.Option(min=1, max=16, help="Round the weights to so many bits.")
+    ] = None,
     weights: options.Weights = None,
 ) -> None:
     """Turn photos into codes and back, or files of codes (.npz) into pictures.
 
     Each result is a PNG, NAME_reconstructed.png. For several photos, --weight-map and --codes
-    name folders. With --json, each codebook's usage and perplexity.
+    name folders. With --json, each codebook's usage and perplexity, and the bits per pixel.
     """
+    change = Change(frozenset(only or ()), frozenset(without or ()), weight_bits)
     kept = [path for path in pictures.inputs if path.suffix.lower() == NPZ]
     if kept and (len(kept) < len(pictures.inputs) or weight_map or codes or pictures.color_lock):
         raise UsageError(
             "files of codes go alone: without photos, --weight-map, --codes, --color-lock"
         )
     if kept:
-        decode_codes(pictures, weights)
+        decode_codes(pictures, weights, change)
         return
     name = options.weights_for("reconstruct", weights)
     extras = Extras(
@@ -71,15 +85,69 @@ def reconstruct(
         from adacode_cli.restore.reconstruct_picture import code_uses, reconstruct_picture
 
         restorer = pictures.restorer(name, "reconstruct", device)
+        changed = change.of(restorer)
 
         def process(picture: Picture, on_tile: OnTile) -> Picture:
-            seen = reconstruct_picture(restorer, picture, on_tile)
+            seen = reconstruct_picture(restorer, picture, changed, on_tile)
             extras.write(restorer, picture, seen.codes)
-            return replace(seen.picture, facts={"codebooks": code_uses(restorer, seen.codes)})
+            facts = {
+                "codebooks": code_uses(restorer, seen.codes),
+                **change.weighs(restorer, seen.codes),
+            }
+            return replace(seen.picture, facts=facts)
 
         return Worker(process, str(restorer.device))
 
-    restore_pictures(pictures, Operation("reconstruct", "_reconstructed", name, load))
+    restore_pictures(
+        pictures, Operation("reconstruct", "_reconstructed", name, load, change.settings)
+    )
+
+
+@dataclass(frozen=True)
+class Change:
+    """What is done to the codes before they become a picture."""
+
+    only: frozenset[str]
+    without: frozenset[str]
+    weight_bits: int | None
+
+    @property
+    def settings(self) -> dict[str, object]:
+        """What tells a result from one of the codes as they are."""
+        told = {"only": sorted(self.only), "without": sorted(self.without)}
+        return {k: v for k, v in {**told, "weight_bits": self.weight_bits}.items() if v}
+
+    def switches(self, names: list[str]) -> list[bool]:
+        """Which codebooks stay on. Raises ``UsageError`` if none does, or one isn't there."""
+        for name in sorted(self.only | self.without):
+            if name not in names:
+                raise UsageError(f"no codebook is called {name!r}; there are {', '.join(names)}")
+        on = [(not self.only or n in self.only) and n not in self.without for n in names]
+        if not any(on):
+            raise UsageError("every codebook is switched off; leave one on")
+        return on
+
+    def of(self, restorer: Restorer) -> Callable[[Codes], Codes]:
+        """The change as a function. Raises ``UsageError`` where it makes no sense."""
+        from adacode_cli.restore.bits import round_weights
+
+        on = self.switches([book.name for book in restorer.model.config.codebooks])
+        bits = self.weight_bits
+
+        def change(codes: Codes) -> Codes:
+            weights = codes.weights if bits is None else round_weights(codes.weights, bits)
+            return replace(codes, weights=weights).switched(on)
+
+        return change
+
+    def weighs(self, restorer: Restorer, codes: Codes) -> dict[str, Any]:
+        """Bits per pixel of the codebooks that are on, for JSON."""
+        from adacode_cli.restore.bits import WHOLE, bits_per_pixel
+
+        books = restorer.model.config.codebooks
+        on = self.switches([book.name for book in books])
+        used = tuple(book for book, stays in zip(books, on, strict=True) if stays)
+        return {"bits_per_pixel": bits_per_pixel(codes, used, self.weight_bits or WHOLE)}
 
 
 @dataclass(frozen=True)
@@ -127,7 +195,7 @@ def story_of(weights: str, restorer: Restorer) -> dict[str, Any]:
     }
 
 
-def decode_codes(pictures: PictureOptions, weights: str | None) -> None:
+def decode_codes(pictures: PictureOptions, weights: str | None, change: Change) -> None:
     """Files of codes become the pictures they were made with. Raises ``UsageError``."""
     from adacode_cli.restore import codes
     from adacode_cli.restore.plan import hash_file
@@ -148,6 +216,7 @@ def decode_codes(pictures: PictureOptions, weights: str | None) -> None:
         from adacode_cli.restore.reconstruct_picture import from_file
 
         restorer = pictures.restorer(name, "reconstruct", device, precision)
+        changed = change.of(restorer)
 
         def process(picture: Picture, on_tile: OnTile) -> Picture:
             assert picture.source is not None
@@ -155,14 +224,16 @@ def decode_codes(pictures: PictureOptions, weights: str | None) -> None:
             if file.story.get("sha256") != digest:
                 made_by = file.story.get("weights")
                 raise codes.CodesError(f"{picture.source}: made by other weights ({made_by})")
-            made = from_file(restorer, file, on_tile)
+            made = from_file(restorer, replace(file, codes=changed(file.codes)), on_tile)
             return replace(made, source=picture.source)
 
         return Worker(process, str(restorer.device))
 
     restore_pictures(
         pictures,
-        Operation("decode", "_reconstructed", name, load, decode=outline, timed=False),
+        Operation(
+            "decode", "_reconstructed", name, load, change.settings, decode=outline, timed=False
+        ),
     )
 
 

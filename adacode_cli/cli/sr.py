@@ -70,6 +70,14 @@ def sr(
         IfLarger,
         typer.Option(help="What to do with a photo that is large enough.", rich_help_panel=SIZE),
     ] = IfLarger.copy,
+    fidelity: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            max=1,
+            help="From sharp (0, as without it) to faithful (1); bundled models only.",
+        ),
+    ] = None,
     compare: Annotated[
         Path | None,
         typer.Option(metavar="PNG", help="A sheet of before and after; for several, a folder."),
@@ -82,11 +90,15 @@ def sr(
     directly in it are restored, and those that have a result already are left alone.
     """
     from adacode_cli.images.target import Target, parse_fit
+    from adacode_cli.weights import catalogue
+    from adacode_cli.weights.between import between
 
     box = parse_fit(fit) if fit is not None else None
     wish = (scale, width, height, long_edge, short_edge, megapixels, box)
     asked = any(value is not None for value in wish)
     name, target = choose(pictures, weights, Target(*wish) if asked else None)
+    if fidelity is not None:
+        name = str(between(name, fidelity, catalogue.BUNDLED))  # as --weights takes it
     sheets = beside(pictures, "--compare", compare, ".png")
 
     def load(device: str) -> Worker:

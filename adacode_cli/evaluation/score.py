@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import cv2
@@ -16,6 +16,9 @@ from torch import Tensor
 
 from adacode_cli.evaluation import metrics
 from adacode_cli.evaluation.protocol import Case, Protocol
+from adacode_cli.restore.bits import WHOLE, bits_per_pixel, round_weights
+from adacode_cli.restore.codes import Codes
+from adacode_cli.restore.reconstruct import decode, encode
 from adacode_cli.restore.restorer import Restorer
 from adacode_cli.training.damage import to_tensor, with_holes
 from adacode_cli.training.dataset import find_photos, load_photo
@@ -45,14 +48,42 @@ class Judges:
     lpips: Callable[[Tensor, Tensor], Tensor] | None = None
 
 
+@dataclass(frozen=True)
+class Reconstruction:
+    """To codes and back, with weights of so many bits; a method."""
+
+    restorer: Restorer
+    bits: int
+    seen: list[Codes] = field(default_factory=list)  # of the last photo
+
+    def __call__(self, case: Case) -> Tensor:
+        codes = encode(self.restorer, to_tensor(case.damaged))
+        if self.bits < WHOLE:
+            codes = replace(codes, weights=round_weights(codes.weights, self.bits))
+        self.seen[:] = [codes]
+        return decode(self.restorer, codes)
+
+    @property
+    def bits_per_pixel(self) -> float:
+        """Of the last photo's codes and weights together."""
+        books = self.restorer.model.config.codebooks
+        return sum(bits_per_pixel(self.seen[0], books, self.bits).values())
+
+
 def score_folder(
-    folder: Path, restorer: Restorer, protocol: Protocol, judges: Judges, every: int = 1
+    folder: Path,
+    restorer: Restorer,
+    protocol: Protocol,
+    judges: Judges,
+    every: int = 1,
+    weight_bits: Sequence[int] = (),
 ) -> Iterator[Scored]:
     """Each ``every``-th photo of ``folder`` as it is damaged, restored and compared.
 
+    weight_bits: for reconstruction, numbers of bits to round the weights to, besides.
     Raises ``FileNotFoundError`` if there is none.
     """
-    methods = methods_for(protocol, restorer)
+    methods = methods_for(protocol, restorer, weight_bits)
     for number, path in enumerate(find_some(folder)[::every]):
         case = protocol.prepare(load_photo(path), number)
         clean, scores, pictures = to_tensor(case.clean), {}, {}
@@ -64,6 +95,8 @@ def score_folder(
             pictures[name] = restored
             border = protocol.scale if protocol.task == "sr" else 0
             scores[name] = measure(restored, clean, border, judges, case.hole)
+            if isinstance(method, Reconstruction):
+                scores[name]["bits/px"] = method.bits_per_pixel
             scores[name]["s/MP"] = seconds / (clean.shape[1] * clean.shape[2] / 1e6)
         yield Scored(path, scores, {**pictures, "original": clean})
 
@@ -97,7 +130,9 @@ def find_some(folder: Path) -> list[Path]:
     return photos
 
 
-def methods_for(protocol: Protocol, restorer: Restorer) -> dict[str, Method]:
+def methods_for(
+    protocol: Protocol, restorer: Restorer, weight_bits: Sequence[int]
+) -> dict[str, Method]:
     """Ours, after what is compared with it."""
     if protocol.task == "sr":
         return {
@@ -110,7 +145,8 @@ def methods_for(protocol: Protocol, restorer: Restorer) -> dict[str, Method]:
             "Navier-Stokes": lambda case: opencv_fill(case, cv2.INPAINT_NS),
             OURS: lambda case: fill(case, restorer),
         }
-    return {OURS: lambda case: restorer(to_tensor(case.damaged))}
+    rounded = {f"{bits}-bit weights": Reconstruction(restorer, bits) for bits in weight_bits}
+    return {OURS: Reconstruction(restorer, WHOLE), **rounded}
 
 
 def bicubic(degraded: Image, scale: int) -> Tensor:

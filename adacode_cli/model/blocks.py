@@ -147,21 +147,44 @@ def conv_upsample(in_channels: int, out_channels: int, gain: float = 1.0) -> nn.
     )
 
 
+class Subpixel(nn.Module):
+    """A pixel shuffle: (B, C, h, w) → (B, O, 2h, 2w), 0 at first.
+
+    To be added to what interpolation gives, which has little to say above an eighth of a cycle
+    per pixel of the result, where texture is.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.conv = he_(nn.Conv2d(in_channels, 4 * out_channels, 1), gain=0.0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.pixel_shuffle(self.conv(x), 2)
+
+
 class MirroredUpsample(nn.Module):
     """One 3×3 kernel and its three mirror images draw the four parts of each pixel.
 
     (B, C, h, w) → (B, O, 2h, 2w): a pixel shuffle that can't draw a grid, since where the
     features are flat all four parts are the same, and elsewhere they differ by a reflection.
     All of its work is done at the small size.
+
+    ``free`` adds a kernel of its own to each part: 0 at first, and free to draw a grid.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, gain: float = 1.0) -> None:
+    def __init__(
+        self, in_channels: int, out_channels: int, gain: float = 1.0, *, free: bool = False
+    ) -> None:
         super().__init__()
         self.conv = he_(conv3(in_channels, out_channels), gain)
+        zeros = torch.zeros(4 * out_channels, in_channels, 3, 3)
+        self.free = nn.Parameter(zeros) if free else None
 
     def forward(self, x: Tensor) -> Tensor:
         kernel, bias = self.conv.weight, self.conv.bias  # (O, C, 3, 3), (O,)
         parts = [kernel, kernel.flip(3), kernel.flip(2), kernel.flip(2, 3)]  # row by row
         stacked = torch.stack(parts, dim=1).flatten(0, 1)  # (O·4, C, 3, 3)
+        if self.free is not None:
+            stacked = stacked + self.free
         repeated = None if bias is None else bias.repeat_interleave(4)
         return F.pixel_shuffle(F.conv2d(x, stacked, repeated, padding=1), 2)

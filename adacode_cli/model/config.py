@@ -41,7 +41,10 @@ class AdaCodeConfig:
     # lite only: residual blocks of the encoder and the decoder at strides 4 and 8
     encoder_depths: tuple[int, int] = (2, 2)
     decoder_depths: tuple[int, int] = (3, 1)
-    deep_skip: bool = False  # lite restoration: whether stride 8, too, goes around the codes
+    # lite restoration: whether strides 8 and 2, too, go around the codes
+    deep_skip: bool = False
+    fine_skip: bool = False
+    subpixel: bool = False  # lite only: whether kernels of their own draw each part of a pixel
 
     def __post_init__(self) -> None:
         if self.family not in get_args(Family):
@@ -56,8 +59,11 @@ class AdaCodeConfig:
             raise ValueError(f"widths is {self.widths}; it must be four channel counts")
         if len(self.encoder_depths) != 2 or len(self.decoder_depths) != 2:
             raise ValueError("encoder_depths and decoder_depths must be two numbers each")
-        if type(self.deep_skip) is not bool:
-            raise ValueError(f"deep_skip is {self.deep_skip!r}; it must be true or false")
+        for name in ("deep_skip", "fine_skip", "subpixel"):
+            if type(getattr(self, name)) is not bool:
+                raise ValueError(f"{name} is {getattr(self, name)!r}; it must be true or false")
+        if self.fine_skip and self.scale == 4:
+            raise ValueError("fine_skip is true; at ×4 the input has nothing at stride 2")
         self.check_sizes()
 
     def check_sizes(self) -> None:
@@ -92,6 +98,8 @@ class AdaCodeConfig:
             in_channels=4 if task == "inpaint" else 3,
             encoder_depths=(1, 4),  # a block at stride 8 sees twice as far for half the price
             deep_skip=True,
+            fine_skip=scale < 4,
+            subpixel=True,
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -116,7 +124,12 @@ def lite_config(
 ) -> AdaCodeConfig:
     """The bundled family: small and fast on a CPU, with 16-dimensional codes."""
     return AdaCodeConfig(
-        family="lite", task=task, scale=scale, codebooks=codebooks, widths=(3, 32, 64, 128)
+        family="lite",
+        task=task,
+        scale=scale,
+        codebooks=codebooks,
+        widths=(3, 32, 64, 128),
+        subpixel=True,
     )
 
 

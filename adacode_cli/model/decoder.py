@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from adacode_cli.model.blocks import (
     MirroredUpsample,
+    Subpixel,
     add_skip,
     conv3,
     conv_upsample,
@@ -52,6 +53,7 @@ class LiteDecoder(nn.Module):
         self.up4 = conv_upsample(at8, at4)
         self.blocks4 = res_blocks(at4, depth4)
         self.base = he_(conv3(at4, 3), gain=0.1)
+        self.subpixel = Subpixel(at4, at2) if config.subpixel else None
         self.detail = nn.Sequential(
             conv_upsample(at4, at2),
             nn.LeakyReLU(0.2, inplace=True),
@@ -59,12 +61,16 @@ class LiteDecoder(nn.Module):
             nn.LeakyReLU(0.2, inplace=True),
             he_(conv3(at2, at2)),
             nn.LeakyReLU(0.2, inplace=True),
-            MirroredUpsample(at2, 3, gain=0.1),
+            MirroredUpsample(at2, 3, gain=0.1, free=config.subpixel),
         )
 
     def forward(self, merged: Tensor, features: Features) -> Tensor:
         x = self.up4(self.blocks8(merged))  # (B, C₄, 2h, 2w)
-        x = self.blocks4(add_skip(x, features.skips[0]))
+        skip4, skip2 = features.skips
+        x = self.blocks4(add_skip(x, skip4))
         base = self.base(x) + 0.5 if features.base is None else features.base
         enlarged = enlarge(base, CODE_STRIDE * merged.shape[-1] // base.shape[-1])
-        return enlarged + self.detail(x).float()  # (B, 3, 8h, 8w)
+        fine = add_skip(self.detail[0](x), skip2)  # (B, C₂, 4h, 4w)
+        if self.subpixel is not None:
+            fine = fine + self.subpixel(x)
+        return enlarged + self.detail[1:](fine).float()  # (B, 3, 8h, 8w)

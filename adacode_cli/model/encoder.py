@@ -97,12 +97,34 @@ class LiteRestorationEncoder(LiteCleanEncoder):
         # As in the published encoder, what is decoded at stride 4 knows of z before it was
         # quantised; stride 8 is where far sight is cheap.
         self.skip8 = conv_upsample(at8, at4, gain=0.1) if config.deep_skip else None
+        self.skip2 = FineSkip(config) if config.fine_skip else None
 
     def forward(self, image: Tensor) -> Features:
         x = self.at_stride4(image)  # (B, C₄, 2h, 2w)
         z = self.blocks8(self.down(x))  # (B, C, h, w)
-        skip = self.skip4(x) if self.skip8 is None else self.skip4(x) + self.skip8(z)
-        return Features(z, (skip, None), base=image)
+        skip4 = self.skip4(x) if self.skip8 is None else self.skip4(x) + self.skip8(z)
+        skip2 = None if self.skip2 is None else self.skip2(image)
+        return Features(z, (skip4, skip2), base=image)
+
+
+class FineSkip(nn.Module):
+    """What the decoder adds at stride 2, where what comes from stride 4 is smooth.
+
+    Without it no noise of single pixels could be taken away: a decoder that enlarges by
+    interpolation can't draw its like.
+    """
+
+    def __init__(self, config: AdaCodeConfig) -> None:
+        super().__init__()
+        at2 = config.widths[1]
+        self.fold = 2 // config.scale
+        self.conv1 = he_(conv3(config.in_channels * self.fold**2, at2))
+        self.conv2 = he_(conv3(at2, at2), gain=0.1)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """(B, 3, H, W) in [0, 1] → (B, C₂, s·H/2, s·W/2)."""
+        centred = F.pixel_unshuffle(4 * (image - 0.5), self.fold)
+        return self.conv2(F.leaky_relu(self.conv1(centred), 0.2, inplace=True))
 
 
 class LiteInpaintingEncoder(LiteRestorationEncoder):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import zipfile
 import zlib
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -46,6 +47,10 @@ class Codes:
     indices: NDArray[np.uint16]
     weights: NDArray[np.float32]
     size: tuple[int, int]
+
+    def switched(self, on: Sequence[bool]) -> Codes:
+        """The same with the weights of some codebooks at 0: one word for each of them."""
+        return replace(self, weights=self.weights * np.array(on, np.float32)[:, None, None])
 
     @property
     def tensors(self) -> tuple[Tensor, Tensor]:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import torch
@@ -14,17 +13,32 @@ from adacode_cli.restore.bands import bands, stored
 from adacode_cli.restore.codes import Codes, CodesError
 from adacode_cli.restore.restorer import Restorer
 from adacode_cli.restore.tiling import OnTile
+from adacode_cli.restore.way import Way, persevere
 
 
 def encode(restorer: Restorer, image: Tensor, on_tile: OnTile | None = None) -> Codes:
-    """The codes of (C, H, W), C as the network takes it."""
+    """The codes of (C, H, W), C as the network takes it.
+
+    What runs out of memory or precision goes on as ``Restorer.bands`` does.
+    """
     height, width = (restorer.scale * n for n in image.shape[1:])
+    multiple = restorer.scale * restorer.model.config.multiple
+    padded = -(-height // multiple) * multiple
+
+    def compute(way: Way, top: int) -> Iterator[Tensor]:
+        restorer.model.to(way.device)
+        noted = restorer.noted(image, way)
+        wanted = [noted.indices, noted.weight_map, noted.features.z]
+        step, first = max(1, way.rows // CODE_STRIDE), top // CODE_STRIDE
+        for _, (indices, weights, z) in bands(wanted, step, first):
+            if not torch.isfinite(z.sum()):  # codes of what is no number look like any others
+                raise FloatingPointError
+            yield torch.cat([indices[0].float(), weights[0].float()]).cpu()  # (2·K, n, w)
+
     way = restorer.way(height, width)
-    noted = restorer.noted(image, way)
-    indices, weights = in_bands(
-        [noted.indices, noted.weight_map], max(1, way.rows // CODE_STRIDE), on_tile
-    )
-    return Codes(indices[0].numpy().astype(np.uint16), weights[0].float().numpy(), (width, height))
+    ladder = persevere(way, padded, compute, restorer.notes.append, on_tile, CODE_STRIDE)
+    indices, weights = gathered(ladder).chunk(2)
+    return Codes(indices.numpy().astype(np.uint16), weights.numpy(), (width, height))
 
 
 def decode(restorer: Restorer, codes: Codes, on_tile: OnTile | None = None) -> Tensor:
@@ -34,23 +48,22 @@ def decode(restorer: Restorer, codes: Codes, on_tile: OnTile | None = None) -> T
     """
     check_fit(restorer, codes)
     width, height = codes.size
+
+    def compute(way: Way, top: int) -> Iterator[Tensor]:
+        restorer.model.to(way.device)
+        with way.computing():
+            merged = restorer.model.represent(*(stored(t, way.device) for t in codes.tensors))
+            image = restorer.model.decode(merged)
+        for _, (drawn,) in bands([image], way.rows, top, height):
+            yield drawn[0, :, :, :width].float().cpu()
+
     way = restorer.way(height, width)
-    with way.computing():
-        merged = restorer.model.represent(*(stored(t, way.device) for t in codes.tensors))
-        image = restorer.model.decode(merged)
-    (drawn,) = in_bands([image], way.rows, on_tile)
-    return restorer.finished(drawn[0, :, :height, :width].float())
+    return gathered(persevere(way, height, compute, restorer.notes.append, on_tile)).clamp_(0, 1)
 
 
-def in_bands(wanted: Sequence[Any], step: int, on_tile: OnTile | None) -> list[Tensor]:
-    """The whole maps, which are of one height, on the host; computed ``step`` rows at a time."""
-    height = wanted[0].shape[-2]
-    parts = []
-    for top, rows in bands(wanted, step):
-        parts.append([part.cpu() for part in rows])
-        if on_tile and step < height:
-            on_tile(top // step + 1, -(-height // step))
-    return [torch.cat(column, dim=-2) for column in zip(*parts, strict=True)]
+def gathered(rows: Iterable[Tensor]) -> Tensor:
+    """Bands (C, n, w), one below the other."""
+    return torch.cat(list(rows), dim=1)
 
 
 def check_fit(restorer: Restorer, codes: Codes) -> None:

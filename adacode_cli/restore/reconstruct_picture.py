@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,14 +28,19 @@ class Reconstructed(NamedTuple):
 
 
 def reconstruct_picture(
-    restorer: Restorer, picture: Picture, on_tile: OnTile | None = None
+    restorer: Restorer,
+    picture: Picture,
+    change: Callable[[Codes], Codes],
+    on_tile: OnTile | None = None,
 ) -> Reconstructed:
-    """The colour by codes; alpha and metadata as they are."""
+    """The colour by codes, as far as ``change`` leaves them; alpha and metadata as they are."""
     rgb = picture.rgb
     if picture.alpha is not None:
         rgb = fill_transparent(rgb, picture.alpha)
-    codes = encode(restorer, torch.from_numpy(rgb), on_tile)
+    restorer.notes.clear()
+    codes = change(encode(restorer, torch.from_numpy(rgb), on_tile))
     restored = decode(restorer, codes, on_tile).numpy()
+    picture = picture.noting(*restorer.notes)
     return Reconstructed(picture.with_pixels(restored, picture.alpha), codes)
 
 
@@ -68,7 +74,9 @@ def to_file(codes: Codes, picture: Picture, story: dict[str, Any]) -> CodesFile:
 
 def from_file(restorer: Restorer, file: CodesFile, on_tile: OnTile | None = None) -> Picture:
     """The picture of a file of codes. Raises ``CodesError``."""
-    return as_picture(decode(restorer, file.codes, on_tile).numpy(), file)
+    restorer.notes.clear()
+    picture = as_picture(decode(restorer, file.codes, on_tile).numpy(), file)
+    return picture.noting(*restorer.notes)
 
 
 def as_picture(rgb: Plane, file: CodesFile) -> Picture:

@@ -57,10 +57,12 @@ def persevere(
     compute: Callable[[Way, int], Iterator[Tensor]],
     say: Callable[[str], None],
     on_tile: OnTile | None = None,
+    stride: int = 1,
 ) -> Iterator[Tensor]:
-    """Bands (3, n, w) of a picture of ``height`` rows, finite, from top to bottom.
+    """Bands (C, n, w) of a picture of ``height`` rows, finite, from top to bottom.
 
-    ``compute`` gives them, in some way, from some row on. What is not finite is computed
+    ``compute`` gives them, in some way, from some row on; each of their rows stands for
+    ``stride`` rows of the picture. What is not finite is computed
     again with more precise numbers; what finds no memory, in smaller bands, then elsewhere;
     ``say`` hears of each. Raises ``FloatingPointError`` or ``MemoryError`` at the end of it.
     """
@@ -70,7 +72,7 @@ def persevere(
             for rows in compute(way, top):
                 if not torch.isfinite(rows.sum()):
                     raise FloatingPointError  # noqa: TRY301 it is met here, and told below
-                top += rows.shape[1]
+                top += rows.shape[1] * stride
                 if on_tile and way.rows < height:
                     on_tile(-(-top // way.rows), -(-height // way.rows))
                 yield rows

@@ -35,6 +35,8 @@ ENDLESS = 10**9
 KEPT_ASIDE = 0.1  # of a class, at most
 FLOAT16 = 1e-3  # what storing may change in a code
 SCALES: dict[str, tuple[int, ...]] = {"sr": (2, 4), "inpaint": (1,)}
+NEW = ("encoder.skip2.", "encoder.skip8.", "decoder.subpixel.", "decoder.detail.6.free")
+PARTS = ("encoder.", "codebooks.", "weight_map.", "decoder.")  # of a network
 # Shares of the budget of `train all`: all codebooks, the representation, the restoration.
 SHARES = (0.15, 0.2, 0.65)
 
@@ -82,7 +84,9 @@ def train_codebook(
     torch.manual_seed(run.settings.seed)
     model = AdaCode(clean_config(run.settings.preset, (CodebookConfig(name, codes, dim),)))
     if start_from:
-        take(model, AdaCode.from_file(start_from), "encoder.", "decoder.", "codebooks.0.before")
+        source = AdaCode.from_file(start_from)
+        parts = ("encoder.", "decoder.", "codebooks.0.before")
+        take(model, source, *parts, fresh=added(model, source))
     return run.train(model, "codebook", report)
 
 
@@ -106,7 +110,7 @@ def train_representation(
         found, wanted = (shape_of(c) for c in (network.config, model.config))
         if found != wanted:
             raise CheckpointError(f"{path}: a codebook for {found}, where {wanted} is trained")
-    take(model, networks[0], "encoder.", "decoder.")
+    take(model, networks[0], "encoder.", "decoder.", fresh=added(model, networks[0]))
     for book, network in zip(model.books, networks, strict=True):
         book.load_state_dict(network.books[0].state_dict())
     if start_from:
@@ -259,27 +263,32 @@ def begin(model: AdaCode, source: AdaCode) -> None:
 
     What reads the input, and what goes around the codes, begins anew where it doesn't fit.
     """
-    parts = ("encoder.", "codebooks.", "weight_map.", "decoder.")
-    ours, theirs = model.state_dict(), source.state_dict()
-    fresh = tuple(
+    theirs = source.state_dict()
+    others = tuple(
         name
-        for name, tensor in ours.items()
+        for name, tensor in model.state_dict().items()
         if name.startswith("encoder.")
         and (name not in theirs or theirs[name].shape != tensor.shape)
     )
-    take(model, source, *parts, fresh=fresh)
+    take(model, source, *PARTS, fresh=(*others, *added(model, source)))
+
+
+def added(model: AdaCode, source: AdaCode) -> tuple[str, ...]:
+    """Tensors that networks lack which were made before there were such."""
+    theirs = source.state_dict()
+    return tuple(n for n in model.state_dict() if n.startswith(NEW) and n not in theirs)
 
 
 def take_all(model: AdaCode, path: Path) -> None:
     """Every tensor of a network with the same codes. Raises ``CheckpointError`` for another."""
     source = AdaCode.from_file(path)
     pairs = zip(model.books, source.books, strict=False)
-    if source.config != model.config or not all(
+    if replace(source.config, subpixel=model.config.subpixel) != model.config or not all(
         torch.allclose(ours.codes, theirs.codes, rtol=FLOAT16, atol=FLOAT16)
         for ours, theirs in pairs
     ):
         raise CheckpointError(f"{path}: not a prior made of these codebooks")
-    take(model, source, "")
+    take(model, source, *PARTS, fresh=added(model, source))
 
 
 def take(model: AdaCode, source: AdaCode, *prefixes: str, fresh: tuple[str, ...] = ()) -> None:

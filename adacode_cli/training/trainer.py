@@ -18,6 +18,7 @@ from adacode_cli.device import has_fast_bf16
 from adacode_cli.errors import UsageError
 from adacode_cli.model import checkpoint
 from adacode_cli.model.adacode import AdaCode, Restoration, merge
+from adacode_cli.model.config import AdaCodeConfig
 from adacode_cli.training import losses
 from adacode_cli.training.code_averages import CodeAverages
 from adacode_cli.training.curves import draw_curves
@@ -347,7 +348,7 @@ class Trainer:
 
     def resume(self, state: dict[str, Any]) -> None:
         """Go on from a saved state. Raises ``UsageError`` for another run's."""
-        if state["run"] != self.identity():
+        if self.as_now(state["run"]) != self.identity():
             raise UsageError(f"{self.folder} holds another run; give another folder with -o")
         self.bare.load_state_dict(state["model"])
         self.average.resume(state["average"])
@@ -376,6 +377,12 @@ class Trainer:
             **(scores or {}),
         }
         return {"training": json.dumps(told)}
+
+    @staticmethod
+    def as_now(identity: str) -> str:
+        """An identity that may have been written before a configuration had all of its fields."""
+        config, *others = json.loads(identity)
+        return json.dumps([AdaCodeConfig.from_dict(config).to_dict(), *others])
 
     def identity(self) -> str:
         """What must be the same for a run to be the same run."""

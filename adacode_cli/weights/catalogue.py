@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from adacode_cli.weights import convert, names
+from adacode_cli.weights import between, convert, names
 from adacode_cli.weights.download import WebWeights
 from adacode_cli.weights.hub import HubWeights
 
@@ -85,6 +85,9 @@ class Bundled:
     scale: int
     sha256: str
 
+    def __str__(self) -> str:
+        return self.name
+
     @property
     def path(self) -> Path:
         """Where its file lies. Raises ``FileNotFoundError`` if the installation lost it."""
@@ -157,9 +160,11 @@ class Published:
 
 # name, task, scale, SHA-256 of the file: one line a model
 MODELS = """
-lite-x4 sr 4 9dc1b5362051a4106186f1fcbcf3faee5a502a60f49f9243315992b2380d6b4b
-lite-x2 sr 2 c3618eaf9c480d2dd778c52b5713c3c6740e2064e7698c93292590b04fba5ba0
-lite-inpaint inpaint 1 3bc0fb01e038992fc2be52a7aaec1f35ecf30f0b8580fc92f92d5ef0d976d990
+lite-x4 sr 4 6ad4c597be98556e7238136a01d0a415ff758ec6201c9320429f6825f157d16a
+lite-x4-psnr sr 4 483cd8ea04071ff9b24e2d840f1f97317c653711358c6ff27ddc38ce7ba84ea6
+lite-x2 sr 2 3fc93c7230f989ff42b009b8ebb426378093f4b89b1e2822b218d1d9902657d5
+lite-x2-psnr sr 2 b5de1c2f70a936618a2b3d295eb4dc0830805a5319feaa34ac727bc5befdef4b
+lite-inpaint inpaint 1 229d08441e5d0f90bdb468dbbdc08047c546a17827eeedc3ccade8079c120903
 lite-reconstruct reconstruct 1 dd373e5181d727a794b17476032c3e0fcb3f6203f2f9f4cd7c2301224aac3b16
 """
 BUNDLED = {
@@ -199,10 +204,15 @@ def default_for(task: str, scale: int) -> str | None:
 
 
 def source(weights: str | Path) -> Source:
-    """What a name, 'hf:owner/repo…', an address or a path means. Raises ``UsageError``."""
+    """What a name, 'lite-x4@0.3', 'hf:owner/repo…', an address or a path means.
+
+    Raises ``UsageError``.
+    """
     word = str(weights)
     if word in CATALOGUE:
         return CATALOGUE[word]
+    if mixed := between.parse(word, BUNDLED):
+        return mixed
     if not names.is_network_name(word):
         return File(Path(weights))
     place = names.parse(word)

@@ -13,6 +13,7 @@ from huggingface_hub.errors import CacheNotFound
 
 from adacode_cli.model import checkpoint
 from adacode_cli.model.checkpoint import CheckpointError
+from adacode_cli.weights import between
 from adacode_cli.weights.catalogue import CATALOGUE, Source
 from adacode_cli.weights.hub import HubWeights, weights_among
 from adacode_cli.weights.names import HubName
@@ -66,7 +67,7 @@ def everything() -> list[Item]:
         items.append(Item(name, entry.task, entry.scale, size, entry.origin, cached=bool(path)))
         if path:
             shown.add(path.resolve())
-    for name, path, origin in (*from_hub(), *from_web()):
+    for name, path, origin in (*from_hub(), *from_web(), *from_between()):
         try:
             config = checkpoint.look(path).config
         except CheckpointError:
@@ -99,6 +100,13 @@ def from_web() -> Iterator[tuple[str, Path, str]]:
     for path in sorted((kept_folder() / "web").glob("*/*.safetensors")):
         if record := Record.read(path):
             yield record.source, path, record.source
+
+
+def from_between() -> Iterator[tuple[str, Path, str]]:
+    """The same for what was made of two bundled models."""
+    for path in sorted(between.folder().glob("*.safetensors")):
+        name = path.name.rsplit("-", 2)[0]  # without the two hashes
+        yield name, path, "made of two bundled models"
 
 
 def judge(source: Source) -> Verdict:
