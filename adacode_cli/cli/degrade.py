@@ -10,6 +10,7 @@ import typer
 from adacode_cli.cli import options, problems
 from adacode_cli.cli.progress import new_progress
 from adacode_cli.errors import UsageError
+from adacode_cli.model.config import usual_scale
 
 
 @problems.explained
@@ -30,7 +31,7 @@ def degrade(
     """
     if task not in ("sr", "inpaint"):
         raise UsageError(f"no task is called {task!r}; use sr or inpaint")
-    factor = scale or (4 if task == "sr" else 1)
+    factor = scale or usual_scale(task)
     if factor not in ((1, 2, 4, 8) if task == "sr" else (1,)):
         raise UsageError(f"{task} knows no scale {factor}")
     from adacode_cli.evaluation.protocol import Protocol

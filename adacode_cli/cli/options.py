@@ -10,7 +10,7 @@ import typer
 
 from adacode_cli.cli import problems
 from adacode_cli.errors import UsageError
-from adacode_cli.model.config import Task
+from adacode_cli.model.config import Task, usual_scale
 
 if TYPE_CHECKING:
     from adacode_cli.restore.restorer import Restorer
@@ -71,7 +71,7 @@ def choose_weights(task: str, weights: str | None, scale: int | None) -> tuple[s
     if weights is None:
         if task not in get_args(Task):
             raise UsageError(f"no task is called {task!r}; there are {', '.join(get_args(Task))}")
-        usual = 4 if task == "sr" else 1
+        usual = usual_scale(task)
         scale = usual if scale is None else scale
         default = catalogue.default_for(task, scale)
         if default is None:

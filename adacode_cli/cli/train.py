@@ -14,7 +14,7 @@ from adacode_cli.cli.grouped import grouped
 from adacode_cli.cli.problems import explained
 from adacode_cli.cli.progress import training_bar
 from adacode_cli.errors import UsageError
-from adacode_cli.model.config import Task
+from adacode_cli.model.config import Task, usual_scale
 from adacode_cli.training.settings import Settings, resolve
 
 if TYPE_CHECKING:
@@ -215,7 +215,7 @@ def task_of(task: str, scale: int | None) -> tuple[Task, int]:
     known: dict[str, Task] = {name: name for name in get_args(Task) if name != "reconstruct"}
     if task not in known:
         raise UsageError(f"no task is called {task!r}; use {' or '.join(known)}")
-    return known[task], scale or (4 if task == "sr" else 1)
+    return known[task], scale or usual_scale(task)
 
 
 def one_folder(paths: list[Path], codebooks: list[Path]) -> tuple[Path, list[Path]]:

@@ -12,6 +12,11 @@ Task = Literal["reconstruct", "sr", "inpaint"]
 CODE_STRIDE = 8
 
 
+def usual_scale(task: str) -> int:
+    """The magnification where nobody names one."""
+    return 4 if task == "sr" else 1
+
+
 @dataclass(frozen=True)
 class CodebookConfig:
     """One basis codebook: the class it was learned on, how many codes, how long each is."""

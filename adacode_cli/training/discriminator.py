@@ -7,6 +7,7 @@ step's time on a CPU, without norms: with them it learned nothing in the minutes
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from adacode_cli.training import losses
+from adacode_cli.training.settings import Settings
 
 LEVELS = 3  # each halves the size
 DETAIL = 8.0  # how much louder fine detail is, for a discriminator of patches
@@ -85,12 +87,19 @@ class PatchDiscriminator(nn.Module):
         return self.last(x)
 
 
+KINDS: dict[str, Callable[[int], nn.Module]] = {  # by preset
+    "official": UNetDiscriminator,
+    "lite": PatchDiscriminator,
+}
+
+
 class Adversary:
     """A discriminator with its own optimiser, across processes."""
 
-    def __init__(self, accelerator: Accelerator, bare: nn.Module, rate: float) -> None:
-        self.accelerator, self.rate, self.bare = accelerator, rate, bare
-        optimiser = torch.optim.Adam(bare.parameters(), lr=rate, betas=(0.9, 0.99))
+    def __init__(self, accelerator: Accelerator, settings: Settings) -> None:
+        self.accelerator, self.rate = accelerator, settings.discriminator_rate
+        self.bare = KINDS[settings.preset](settings.discriminator_width)
+        optimiser = torch.optim.Adam(self.bare.parameters(), lr=self.rate, betas=(0.9, 0.99))
         self.model, self.optimiser = accelerator.prepare(self.bare, optimiser)
 
     def judge(self, image: Tensor) -> Tensor:

@@ -35,7 +35,8 @@ ENDLESS = 10**9
 KEPT_ASIDE = 0.1  # of a class, at most
 FLOAT16 = 1e-3  # what storing may change in a code
 SCALES: dict[str, tuple[int, ...]] = {"sr": (2, 4), "inpaint": (1,)}
-NEW = ("encoder.skip2.", "encoder.skip8.", "decoder.subpixel.", "decoder.detail.6.free")
+# What networks lack that were made before there was such: it begins as it was made, at 0.
+NEW = ("decoder.subpixel.", "decoder.detail.6.free")
 PARTS = ("encoder.", "codebooks.", "weight_map.", "decoder.")  # of a network
 # Shares of the budget of `train all`: all codebooks, the representation, the restoration.
 SHARES = (0.15, 0.2, 0.65)
@@ -84,9 +85,7 @@ def train_codebook(
     torch.manual_seed(run.settings.seed)
     model = AdaCode(clean_config(run.settings.preset, (CodebookConfig(name, codes, dim),)))
     if start_from:
-        source = AdaCode.from_file(start_from)
-        parts = ("encoder.", "decoder.", "codebooks.0.before")
-        take(model, source, *parts, fresh=added(model, source))
+        take(model, AdaCode.from_file(start_from), "encoder.", "decoder.", "codebooks.0.before")
     return run.train(model, "codebook", report)
 
 
@@ -110,7 +109,7 @@ def train_representation(
         found, wanted = (shape_of(c) for c in (network.config, model.config))
         if found != wanted:
             raise CheckpointError(f"{path}: a codebook for {found}, where {wanted} is trained")
-    take(model, networks[0], "encoder.", "decoder.", fresh=added(model, networks[0]))
+    take(model, networks[0], "encoder.", "decoder.")
     for book, network in zip(model.books, networks, strict=True):
         book.load_state_dict(network.books[0].state_dict())
     if start_from:
@@ -264,19 +263,13 @@ def begin(model: AdaCode, source: AdaCode) -> None:
     What reads the input, and what goes around the codes, begins anew where it doesn't fit.
     """
     theirs = source.state_dict()
-    others = tuple(
+    fresh = tuple(
         name
         for name, tensor in model.state_dict().items()
         if name.startswith("encoder.")
         and (name not in theirs or theirs[name].shape != tensor.shape)
     )
-    take(model, source, *PARTS, fresh=(*others, *added(model, source)))
-
-
-def added(model: AdaCode, source: AdaCode) -> tuple[str, ...]:
-    """Tensors that networks lack which were made before there were such."""
-    theirs = source.state_dict()
-    return tuple(n for n in model.state_dict() if n.startswith(NEW) and n not in theirs)
+    take(model, source, *PARTS, fresh=fresh)
 
 
 def take_all(model: AdaCode, path: Path) -> None:
@@ -288,18 +281,19 @@ def take_all(model: AdaCode, path: Path) -> None:
         for ours, theirs in pairs
     ):
         raise CheckpointError(f"{path}: not a prior made of these codebooks")
-    take(model, source, *PARTS, fresh=added(model, source))
+    take(model, source, *PARTS)
 
 
 def take(model: AdaCode, source: AdaCode, *prefixes: str, fresh: tuple[str, ...] = ()) -> None:
-    """Copy the tensors whose names start so, but for the ``fresh`` ones.
+    """Copy the tensors whose names start so, but for the ``fresh`` ones and ``NEW`` ones it lacks.
 
     Raises ``CheckpointError`` naming the first that ``source`` lacks or has in another shape.
     """
     theirs: dict[str, Tensor] = source.state_dict()
     with torch.no_grad():
         for name, ours in model.state_dict().items():
-            if not name.startswith(prefixes) or name.startswith(fresh):
+            new = name.startswith(NEW) and name not in theirs
+            if new or not name.startswith(prefixes) or name.startswith(fresh):
                 continue
             if name not in theirs or theirs[name].shape != ours.shape:
                 raise CheckpointError(f"the network to start from has no {name!r} of this shape")

@@ -23,11 +23,7 @@ from adacode_cli.training import losses
 from adacode_cli.training.code_averages import CodeAverages
 from adacode_cli.training.curves import draw_curves
 from adacode_cli.training.dataset import Patch, PatchDataset
-from adacode_cli.training.discriminator import (
-    Adversary,
-    PatchDiscriminator,
-    UNetDiscriminator,
-)
+from adacode_cli.training.discriminator import Adversary
 from adacode_cli.training.figures import CodeUses, Figures, Log
 from adacode_cli.training.perceptual import PerceptualNetwork
 from adacode_cli.training.settings import Settings
@@ -100,10 +96,7 @@ class Trainer:
             self.books = [CodeAverages(b, follows=follows, gather=gather) for b in model.books]
         self.adversary = None
         if "adversarial" in names:
-            settings = self.settings
-            kind = UNetDiscriminator if settings.preset == "official" else PatchDiscriminator
-            discriminator = kind(settings.discriminator_width)
-            self.adversary = Adversary(self.accelerator, discriminator, settings.discriminator_rate)
+            self.adversary = Adversary(self.accelerator, self.settings)
 
     @property
     def weights_file(self) -> Path:

@@ -85,8 +85,9 @@ def folder() -> Path:
 def parse(word: str, bundled: dict[str, Bundled]) -> Between | Bundled | None:
     """What 'NAME@SHARE' means, if NAME is a bundled model. Raises ``UsageError``."""
     match = FORM.fullmatch(word)
-    known = match is not None and match[1] in bundled
-    return between(match[1], float(match[2]), bundled) if match and known else None
+    if match is None or match[1] not in bundled:
+        return None
+    return between(match[1], float(match[2]), bundled)
 
 
 def between(name: str, share: float, bundled: dict[str, Bundled]) -> Between | Bundled:
