@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import json
+import platform
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from adacode_cli.model import checkpoint
+from adacode_cli.heap import keep_freed_memory
+from adacode_cli.model import checkpoint, winograd
 from adacode_cli.model.adacode import AdaCode, merge
+from adacode_cli.model.blocks import conv3
 from adacode_cli.model.checkpoint import CheckpointError
 from adacode_cli.model.codebook import nearest
 from adacode_cli.model.config import AdaCodeConfig, Family, lite_config, official_config
 from adacode_cli.model.enlarge import enlarge
+from adacode_cli.restore.bands import bands, stored
 from tests.conftest import tiny_config, tiny_model
 
 
@@ -172,3 +177,39 @@ def test_a_foreign_safetensors_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="not a readable"):
         AdaCode.from_file(tmp_path / "y.safetensors")
     assert load_file(tmp_path / "x.safetensors")
+
+
+@pytest.mark.parametrize(("r", "padding"), [(3, (1, 1)), (3, (0, 1)), (2, (0, 1)), (2, (0, 0))])
+def test_winograd_is_a_convolution(r: int, padding: tuple[int, int]) -> None:
+    torch.manual_seed(r)
+    x, weight, bias = torch.randn(2, 24, 29, 46), torch.randn(20, 24, r, r), torch.randn(20)
+    exact = F.conv2d(x.double(), weight.double(), bias.double(), padding=padding)
+    found = winograd.convolve(x, weight, bias, padding)
+    assert found.shape == exact.shape
+    assert (found - exact).abs().max() < 3e-6 * exact.abs().max()
+    assert not found.requires_grad
+
+
+def test_winograd_is_for_many_channels_in_float32_without_gradients() -> None:
+    x, weight = torch.randn(1, 256, 32, 32), torch.randn(256, 256, 3, 3)
+    assert winograd.pays(x, weight)
+    assert not winograd.pays(x, weight[:64])
+    assert not winograd.pays(x[:, :, :8], weight)
+    assert not winograd.pays(x.bfloat16(), weight.bfloat16())
+    assert not winograd.pays(x, weight.clone().requires_grad_())
+    with torch.autocast("cpu", torch.bfloat16):
+        assert not winograd.pays(x, weight)
+
+
+def test_a_wide_convolution_in_bands_is_the_whole_one() -> None:
+    torch.manual_seed(0)
+    conv = conv3(192, 192).requires_grad_(False)
+    x = torch.randn(1, 192, 75, 40)
+    whole = conv(x)
+    assert winograd.pays(x, conv.weight)
+    banded = torch.cat([rows for _, (rows,) in bands([conv(stored(x))], 26)], dim=2)
+    assert (banded - whole).abs().max() < 1e-5
+
+
+def test_freed_memory_stays_where_the_c_library_knows_how() -> None:
+    assert keep_freed_memory() == (platform.libc_ver()[0] == "glibc")

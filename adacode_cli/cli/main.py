@@ -16,9 +16,11 @@ from adacode_cli.cli.inpaint import inpaint
 from adacode_cli.cli.inspect import inspect
 from adacode_cli.cli.reconstruct import reconstruct
 from adacode_cli.cli.sr import sr
+from adacode_cli.heap import keep_freed_memory
 
 # Large tensors on huge pages: 15 % faster on a CPU. PyTorch reads this when it is imported.
 os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
+keep_freed_memory()
 
 app = typer.Typer(
     no_args_is_help=True,

@@ -7,10 +7,29 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from adacode_cli.model.overridable import overridable
+from adacode_cli.model.winograd import convolution
+
+
+class Conv3(nn.Conv2d):
+    """A 3×3 convolution that keeps the size, computed in the faster way."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__(in_channels, out_channels, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return conv3x3(x, self.weight, self.bias)
+
+
+@overridable
+def conv3x3(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """The same of a whole map: (B, C, h, w) → (B, O, h, w)."""
+    return convolution(x, weight, bias, 1, (1, 1), 1, 1)
 
 
 def conv3(in_channels: int, out_channels: int, stride: int = 1) -> nn.Conv2d:
     """A 3×3 convolution that keeps the size (or divides it by ``stride``)."""
+    if stride == 1:
+        return Conv3(in_channels, out_channels)
     return nn.Conv2d(in_channels, out_channels, 3, stride, padding=1)
 
 
@@ -79,7 +98,7 @@ def nearest_conv_between(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tens
     channels, (h, w) = len(weight), (x.shape[2] - 2, x.shape[3])
     kernels = torch.cat([halved(halved(weight, row, 2), column, 3) for row, column in PARTS])
     biases = None if bias is None else bias.repeat(4)
-    drawn = F.conv2d(x, kernels, biases, padding=(0, 1))  # (B, 4·O, h + 1, w + 1)
+    drawn = convolution(x, kernels, biases, 1, (0, 1), 1, 1)  # (B, 4·O, h + 1, w + 1)
     larger = drawn.new_empty(len(x), channels, 2 * h, 2 * w).contiguous(
         memory_format=torch.channels_last
     )

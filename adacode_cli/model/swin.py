@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from adacode_cli.model.blocks import conv3
 from adacode_cli.model.overridable import overridable
 
 WINDOW = 8  # feature pixels
@@ -30,16 +31,13 @@ def order(h: int, w: int, down: int, across: int) -> tuple[Tensor, Tensor]:
 
 
 def dense(x: Tensor, layer: nn.Module) -> Tensor:
-    """A linear ``layer``, (…, C) → (…, O); without gradients, the bias is added in place.
-
-    PyTorch would first fill the result with it, which on a CPU takes a third as long as
-    the product.
-    """
+    """A linear ``layer``, (…, C) → (…, O); on a CPU a 1×1 convolution, which is faster there."""
     assert isinstance(layer, nn.Linear)
     if torch.is_grad_enabled() or x.device.type != "cpu":
         return layer(x)
-    product = F.linear(x, layer.weight)
-    return product.add_(layer.bias)
+    rows = x.reshape(1, -1, *x.shape[-2:]).permute(0, 3, 1, 2)  # (1, C, ·, ·)
+    product = F.conv2d(rows, layer.weight[:, :, None, None], layer.bias)
+    return product.permute(0, 2, 3, 1).reshape(*x.shape[:-1], -1)
 
 
 def relative_positions() -> Tensor:
@@ -166,7 +164,7 @@ class SwinGroup(nn.Module):
         super().__init__()
         shifts = [WINDOW // 2 * (i % 2) for i in range(BLOCKS_PER_GROUP)]
         self.blocks = nn.ModuleList(SwinBlock(channels, shift) for shift in shifts)
-        self.conv = nn.Conv2d(channels, channels, 3, padding=1)
+        self.conv = conv3(channels, channels)
 
     def forward(self, x: Tensor) -> Tensor:
         y = x

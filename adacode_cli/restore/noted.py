@@ -9,10 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from adacode_cli.model.blocks import nearest_conv, nearest_conv_between
+from adacode_cli.model.blocks import conv3x3, nearest_conv, nearest_conv_between
 from adacode_cli.model.codebook import lookup, nearest
 from adacode_cli.model.fill import holes_of
 from adacode_cli.model.swin import WINDOW, SwinBlock, swin_block
+from adacode_cli.model.winograd import convolution
 from adacode_cli.restore.bands import Banded, Rows, Step, bands, same, stored
 from adacode_cli.restore.statistics import known_moments
 
@@ -112,6 +113,13 @@ def note_conv(
         return function(rows, weight, bias, stride, (above, sides), 1, groups)
 
     return note_local(source, shape, reach, compute, of_products(source))
+
+
+def note_conv3x3(
+    _function: Callable[..., Tensor], source: Banded, weight: Tensor, bias: Tensor | None
+) -> Banded:
+    """A 3×3 convolution that keeps the size."""
+    return note_conv(convolution, source, weight, bias, padding=1)
 
 
 def pair(number: Any) -> tuple[int, int]:
@@ -264,6 +272,7 @@ NOTED: dict[Callable[..., Any], Callable[..., Any]] = {
         note_pixels,
     ),
     torch.conv2d: note_conv,
+    conv3x3: note_conv3x3,
     F.pad: note_pad,
     F.interpolate: note_enlarging,
     nearest_conv: note_nearest_conv,
