@@ -116,7 +116,10 @@ class Study:
         done = folder / f"{stage.name}.safetensors"
         if not (folder / "done").exists():
             rules = replace(stage, losses={"reconstruction": 1.0, "commitment": 0.05})
-            Trainer(model, rules, Lesson(dataset), settings, folder).run(lambda *_: None)
+            trainer = Trainer(model, rules, Lesson(dataset), settings, folder)
+            trainer.run(lambda *_: None)
+            if trainer.stopped_by:
+                raise SystemExit(128 + trainer.stopped_by)
             (folder / "done").touch()
         return done
 

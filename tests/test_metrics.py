@@ -69,7 +69,9 @@ def test_the_squeeze_distance_grows_with_the_damage() -> None:
     worse = (clean + 3 * (noisy - clean)).clamp(0, 1)
     with torch.inference_mode():
         near, far = (squeeze_distance(features, x[None], clean[None]) for x in (noisy, worse))
-        assert squeeze_distance(features, clean[None], clean[None]) == pytest.approx(0)
+        assert squeeze_distance(features, clean[None], clean[None]).item() == pytest.approx(
+            0, abs=1e-5
+        )
     assert 0 < near < far
     assert far.item() == pytest.approx(FAR, rel=1e-3)
     with pytest.raises(ValueError, match="too small"):

@@ -47,6 +47,10 @@ def inpaint(
     resize_mask: Annotated[
         bool, typer.Option("--resize-mask", help="Accept a mask of another size.")
     ] = False,
+    texture: Annotated[
+        bool,
+        typer.Option(help="Deep in a hole, take texture from around it; else the network's own."),
+    ] = True,
     weights: options.Weights = None,
 ) -> None:
     """Fill holes in photos: scratches, stamps, people who don't belong there.
@@ -69,12 +73,12 @@ def inpaint(
         restorer = pictures.restorer(name, "inpaint", device)
 
         def process(picture: Picture, on_tile: OnTile) -> Picture:
-            filled = inpaint_picture(restorer, picture, choice, on_tile)
+            filled = inpaint_picture(restorer, picture, choice, on_tile, texture=texture)
             return filled.noting(*codec_note(pictures, picture))
 
         return Worker(process, str(restorer.device))
 
-    settings = {**asdict(choice), "mask": content_of(choice)}
+    settings = {**asdict(choice), "mask": content_of(choice), "texture": texture}
     restore_pictures(
         pictures, Operation("inpaint", "_inpainted", name, load, settings, timed=False)
     )

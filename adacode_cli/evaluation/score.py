@@ -18,16 +18,17 @@ from adacode_cli.evaluation import metrics
 from adacode_cli.evaluation.protocol import Case, Protocol
 from adacode_cli.restore.bits import WHOLE, bits_per_pixel, round_weights
 from adacode_cli.restore.codes import Codes
+from adacode_cli.restore.inpaint import Filling, inpaint
 from adacode_cli.restore.reconstruct import decode, encode
 from adacode_cli.restore.restorer import Restorer
-from adacode_cli.training.damage import to_tensor, with_holes
+from adacode_cli.training.damage import to_tensor
 from adacode_cli.training.dataset import find_photos, load_photo
 from adacode_cli.training.degradations import Image
 from adacode_cli.training.perceptual import FeatureNetwork, squeeze_distance
 
 Scores = dict[str, float]
 Method = Callable[[Case], Tensor]  # → (3, H, W) in [0, 1]
-OURS = "adacode"
+OURS, ALONE = "adacode", "network alone"  # without texture from around the holes
 TELEA_RADIUS = 5  # pixels, for OpenCV's two methods
 
 
@@ -143,7 +144,8 @@ def methods_for(
         return {
             "Telea": lambda case: opencv_fill(case, cv2.INPAINT_TELEA),
             "Navier-Stokes": lambda case: opencv_fill(case, cv2.INPAINT_NS),
-            OURS: lambda case: fill(case, restorer),
+            ALONE: lambda case: fill(case, restorer, texture=False),
+            OURS: lambda case: fill(case, restorer, texture=True),
         }
     rounded = {f"{bits}-bit weights": Reconstruction(restorer, bits) for bits in weight_bits}
     return {OURS: Reconstruction(restorer, WHOLE), **rounded}
@@ -162,13 +164,10 @@ def opencv_fill(case: Case, method: int) -> Tensor:
     return to_tensor(np.asarray(cv2.inpaint(case.damaged, case.hole, TELEA_RADIUS, method)))
 
 
-def fill(case: Case, restorer: Restorer) -> Tensor:
-    """The network's content in the holes, the photo's around them."""
+def fill(case: Case, restorer: Restorer, *, texture: bool) -> Tensor:
+    """What ``adacode inpaint`` makes of the holes, and the photo around them."""
     assert case.hole is not None
-    masked = restorer.model.config.in_channels == 4
-    clean = to_tensor(case.clean)
-    drawn = restorer(with_holes(clean, case.hole, mask_channel=masked))
-    return torch.where(torch.from_numpy(case.hole > 0), drawn, clean)
+    return inpaint(restorer, to_tensor(case.damaged), case.hole > 0, Filling(texture=texture))
 
 
 def measure(

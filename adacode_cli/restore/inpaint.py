@@ -6,11 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from adacode_cli.restore.holes import Mask, depth_of, find_holes
+from adacode_cli.restore.pyramid import composite, double, half, halve
 from adacode_cli.restore.restorer import Restorer
+from adacode_cli.restore.texture import textured
 from adacode_cli.restore.tiling import OnTile
 
 Paint = Callable[[Tensor, Tensor], Tensor]  # rgb and mask → rgb
@@ -24,8 +25,9 @@ class Filling:
     near: int = 32  # holes this close are filled together
     context: int = 96  # what is seen around a hole at least
     surround: float = 0.6  # the same, × the hole's longer side
-    reach: int = 32  # how far from the rim one pass of the network fills well
+    reach: int = 64  # how far from the rim one pass of the network fills well
     smallest: int = 48  # a side of the coarsest level, at least
+    texture: bool = True  # whether the inside of a hole takes patches of what is around it
 
 
 def inpaint(
@@ -44,7 +46,10 @@ def inpaint(
     holes = find_holes(mask, filling.near, filling.context, filling.surround)
     for done, hole in enumerate(holes, start=1):
         unknown = mask[hole.rows, hole.columns]  # other holes are no context
-        part = fill(rgb[:, hole.rows, hole.columns], unknown, painter(restorer), filling)
+        known = rgb[:, hole.rows, hole.columns]
+        part = fill(known, unknown, painter(restorer), filling)
+        if filling.texture:
+            part = textured(known, unknown, part)
         filled[:, hole.rows, hole.columns][:, torch.from_numpy(hole.mask)] = restorer.finished(
             part[:, torch.from_numpy(hole.mask)]
         )
@@ -91,29 +96,6 @@ def pyramid(rgb: Tensor, mask: Tensor, filling: Filling) -> list[tuple[Tensor, T
         levels.append(halve(*levels[-1]))
         depth /= 2
     return levels
-
-
-def halve(rgb: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-    """Means of what is known of four pixels; a hole where less than half is."""
-    known = (~mask).to(rgb)[None]
-    share = half(known)
-    return half(rgb * known) / share.clamp(min=0.25), share[0] < 0.5
-
-
-def half(x: Tensor) -> Tensor:
-    """Means of 2×2: (C, h, w) → (C, ⌈h/2⌉, ⌈w/2⌉)."""
-    return F.avg_pool2d(x[None], 2, ceil_mode=True, count_include_pad=False)[0]
-
-
-def double(x: Tensor, size: torch.Size) -> Tensor:
-    """Smooth enlargement of (C, ·, ·) to (C, *size)."""
-    larger = F.interpolate(x[None], scale_factor=2.0, mode="bicubic")[0]
-    return larger[:, : size[0], : size[1]]
-
-
-def composite(rgb: Tensor, mask: Tensor, painted: Tensor) -> Tensor:
-    """``painted`` in the holes, ``rgb`` elsewhere."""
-    return torch.where(mask, painted.clamp(0, 1), rgb)
 
 
 def refine(rgb: Tensor, mask: Tensor, coarse: Tensor, paint: Paint, filling: Filling) -> Tensor:

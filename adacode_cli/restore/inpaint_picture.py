@@ -11,13 +11,18 @@ from adacode_cli.images.alpha import fill_transparent
 from adacode_cli.images.masks import ALPHA, MaskChoice, doubts, feathered, holes_in
 from adacode_cli.images.picture import Picture, Plane, to_samples
 from adacode_cli.restore.holes import Mask
-from adacode_cli.restore.inpaint import inpaint
+from adacode_cli.restore.inpaint import Filling, inpaint
 from adacode_cli.restore.restorer import Restorer
 from adacode_cli.restore.tiling import OnTile
 
 
 def inpaint_picture(
-    restorer: Restorer, picture: Picture, choice: MaskChoice, on_tile: OnTile | None = None
+    restorer: Restorer,
+    picture: Picture,
+    choice: MaskChoice,
+    on_tile: OnTile | None = None,
+    *,
+    texture: bool = True,
 ) -> Picture:
     """The picture with its holes filled, at its depth; known samples are the file's own."""
     mask = holes_in(picture, choice)
@@ -28,7 +33,8 @@ def inpaint_picture(
     if picture.alpha is not None:
         rgb = fill_transparent(rgb, picture.alpha)
     restorer.notes.clear()
-    filled = inpaint(restorer, torch.from_numpy(rgb), mask, on_tile=on_tile).numpy()
+    filling = Filling(texture=texture)
+    filled = inpaint(restorer, torch.from_numpy(rgb), mask, filling, on_tile).numpy()
     if choice.feather:
         share = feathered(mask, choice.feather)
         filled = rgb * (1 - share) + filled * share

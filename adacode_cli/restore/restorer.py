@@ -79,12 +79,13 @@ class Restorer:
         self.last = tensor
         return back(self.restore(tensor))
 
-    def inpaint(self, image: ImageT, mask: Any) -> ImageT:
+    def inpaint(self, image: ImageT, mask: Any, *, texture: bool = True) -> ImageT:
         """Fill the holes: where ``mask``, of any kind and the image's size, isn't 0.
 
+        texture: deep in a hole, take it from around the hole; else the network's own.
         Every other pixel comes out as it went in. Raises as a call does.
         """
-        from adacode_cli.restore.inpaint import inpaint
+        from adacode_cli.restore.inpaint import Filling, inpaint
 
         if self.model.config.task != "inpaint":
             raise ValueError(f"these weights are for {self.model.config.task}, not for inpaint")
@@ -92,7 +93,7 @@ class Restorer:
         holes = to_mask(mask, (tensor.shape[1], tensor.shape[2]))
         self.last = torch.cat([tensor, torch.from_numpy(holes).to(tensor)[None]])
         self.last = self.last[: self.model.config.in_channels]
-        return back(inpaint(self, tensor, holes))
+        return back(inpaint(self, tensor, holes, Filling(texture=texture)))
 
     @property
     def weight_map(self) -> Tensor:

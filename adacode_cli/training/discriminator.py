@@ -17,6 +17,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
+from adacode_cli.evaluation.metrics import blur
 from adacode_cli.training import losses
 from adacode_cli.training.settings import Settings
 
@@ -79,7 +80,7 @@ class PatchDiscriminator(nn.Module):
         nn.init.normal_(self.last.weight, std=0.01)  # at first all look alike
 
     def forward(self, image: Tensor) -> Tensor:
-        coarse = F.avg_pool2d(image, 5, 1, 2, count_include_pad=False)
+        coarse = blur(image, torch.full((5,), 0.2, device=image.device))
         x = torch.cat([2 * image - 1, DETAIL * (image - coarse)], dim=1)
         x = x.contiguous(memory_format=torch.channels_last)
         for layer in self.layers:

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Protocol
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 # Strided networks see one alignment at a time; a picture is judged at four.
@@ -72,11 +71,19 @@ def load_network(name: str) -> PerceptualNetwork:
 
 def feature_distance(a: list[Tensor], b: list[Tensor]) -> Tensor:
     """Σ over layers, mean over positions, of the squared distance of unit features: (B,)."""
-    layers = [
-        (F.normalize(x.float(), dim=1) - F.normalize(y.float(), dim=1)).square().sum(1)
-        for x, y in zip(a, b, strict=True)
-    ]
+    layers = [unit_distance(x.float(), y.float()) for x, y in zip(a, b, strict=True)]
     return torch.stack([layer.mean(dim=(1, 2)) for layer in layers]).sum(0)
+
+
+def unit_distance(x: Tensor, y: Tensor) -> Tensor:
+    """‖x/‖x‖ - y/‖y‖‖² over channels: (B, C, h, w) → (B, h, w).
+
+    As 2 - 2 cos: that reads the features once, where unit vectors would be written first.
+    """
+    lengths = [torch.linalg.vector_norm(features, dim=1) for features in (x, y)]
+    squares = sum((length > 0).to(length.dtype) for length in lengths)
+    cosine = (x * y).sum(1) / (lengths[0] * lengths[1]).clamp(min=1e-12)
+    return squares - 2 * cosine
 
 
 def squeeze_distance(features: FeatureNetwork, image: Tensor, reference: Tensor) -> Tensor:

@@ -165,7 +165,7 @@ lite-x4-psnr sr 4 483cd8ea04071ff9b24e2d840f1f97317c653711358c6ff27ddc38ce7ba84e
 lite-x2 sr 2 3fc93c7230f989ff42b009b8ebb426378093f4b89b1e2822b218d1d9902657d5
 lite-x2-psnr sr 2 b5de1c2f70a936618a2b3d295eb4dc0830805a5319feaa34ac727bc5befdef4b
 lite-inpaint inpaint 1 229d08441e5d0f90bdb468dbbdc08047c546a17827eeedc3ccade8079c120903
-lite-reconstruct reconstruct 1 466e5d807463365cc8fd0fd4982d9109eeb82f048559427649711570f44c5497
+lite-reconstruct reconstruct 1 9d588b553d0eb6f260e6869c887a472b6ede3a759b1fd0c4e35237cbc93a7256
 """
 BUNDLED = {
     name: Bundled(name, task, int(scale), digest)

@@ -1,0 +1,197 @@
+"""Holes filled with what lies around them: patches that fit, from anywhere in the picture.
+
+Wexler et al. (2007): each patch of the filling should look like some patch of what is known, so
+in turn the most similar ones are looked for, and the filling becomes what they agree on. The
+search is PatchMatch (Barnes et al., 2009), for all pixels at once: a neighbour's find, moved
+along, or a guess nearby, replaces what fits less.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from adacode_cli.restore.holes import depth_of
+
+RADIUS = 3  # of a patch, pixels
+SIDE = 2 * RADIUS + 1
+NEIGHBOURS = ((0, 1), (0, -1), (1, 0), (-1, 0))
+AT_ONCE = 1 << 14  # patches that are compared at once: as many as a cache holds
+LEAST = 1e-4  # weight of a vote
+FADING = 1.3  # a filling's credibility falls by as much with each pixel from what is known
+
+
+@dataclass(frozen=True)
+class Search:
+    """How hard to look: rounds of looking and agreeing, and passes of looking in each."""
+
+    rounds: int
+    passes: int
+    farthest: int  # pixels, of a guess
+
+
+class Surroundings:
+    """What a hole may be filled from: (3, h, w) in [0, 1], and the hole (h, w)."""
+
+    def __init__(self, rgb: Tensor, mask: Tensor, generator: torch.Generator) -> None:
+        self.rgb, self.mask, self.generator = rgb, mask, generator
+        self.height, self.width = mask.shape
+        touched = widened(mask)
+        self.targets = touched.flatten().nonzero()[:, 0]  # (N,) where a patch meets the hole
+        inside = torch.zeros_like(mask)
+        inside[RADIUS : self.height - RADIUS, RADIUS : self.width - RADIUS] = True
+        self.usable = (inside & ~touched).flatten()
+        self.sources = self.usable.nonzero()[:, 0]
+        self.place = torch.full((self.height * self.width,), -1)  # of a pixel among the targets
+        self.place[self.targets] = torch.arange(len(self.targets))
+
+    @cached_property
+    def credibility(self) -> Tensor:
+        """How far each target's patch can be trusted, by its distance from what is known: (N,)."""
+        depth = torch.from_numpy(depth_of(self.mask.numpy())).flatten()
+        return FADING ** -depth[self.targets].clamp(max=100)
+
+    def anywhere(self, count: int) -> Tensor:
+        """Random sources, (count,)."""
+        drawn = torch.randint(len(self.sources), (count,), generator=self.generator)
+        return self.sources[drawn]
+
+    def completed(self, field: Tensor) -> Tensor:
+        """A field (N,) whose unusable places are replaced by random ones."""
+        wrong = ~self.usable[field.clamp(min=0)] | (field < 0)
+        field = field.clone()
+        field[wrong] = self.anywhere(int(wrong.sum()))
+        return field
+
+    def moved(self, places: Tensor, down: Tensor | int, across: Tensor | int) -> Tensor:
+        """Pixels moved by so much; -1 where that is no source."""
+        y = torch.div(places, self.width, rounding_mode="floor") + down
+        x = places % self.width + across
+        within = (y >= 0) & (y < self.height) & (x >= 0) & (x < self.width)
+        found = torch.where(within, y * self.width + x, 0)
+        return torch.where(within & self.usable[found], found, -1)
+
+
+def synthesise(
+    around: Surroundings, start: Tensor, field: Tensor | None, search: Search
+) -> tuple[Tensor, Tensor]:
+    """The picture with its hole filled by patches that fit ``start``, and where they lie.
+
+    start: (3, h, w), with some filling. field: for each of ``around.targets``, the pixel at the
+    centre of what it looks like; random at first.
+    """
+    known = patches(around.rgb, around.mask)  # (h·w, 147) uint8
+    field = around.completed(torch.full_like(around.targets, -1) if field is None else field)
+    for _ in range(search.rounds):
+        wanted = patches(start, torch.zeros_like(around.mask))[around.targets]
+        apart = distances(wanted, known, field)
+        for _ in range(search.passes):
+            field, apart = look(around, wanted, known, field, apart, search.farthest)
+        start = agree(around, field, around.credibility * likeness(apart))
+    return start, field
+
+
+def patches(rgb: Tensor, mask: Tensor) -> Tensor:
+    """The patch around every pixel, in 8 bits; holes are black: (3, h, w) → (h·w, 3·7·7)."""
+    levels = (torch.where(mask, 0.0, rgb).clamp(0, 1) * 255).round()
+    framed = F.pad(levels[None], (RADIUS,) * 4, mode="replicate")[0].to(torch.uint8)
+    windows = framed.unfold(1, SIDE, 1).unfold(2, SIDE, 1)  # (3, h, w, 7, 7)
+    return windows.permute(1, 2, 0, 3, 4).reshape(-1, 3 * SIDE**2)
+
+
+def distances(wanted: Tensor, known: Tensor, field: Tensor) -> Tensor:
+    """Mean squared difference of patches (N, D) and those at ``field``: (N,) in levels²."""
+    parts = []
+    for part, places in zip(torch.split(wanted, AT_ONCE), torch.split(field, AT_ONCE), strict=True):
+        apart = part.float() - known[places.clamp(min=0)].float()
+        parts.append(apart.square_().mean(1))
+    return torch.where(field < 0, torch.inf, torch.cat(parts))
+
+
+def look(
+    around: Surroundings,
+    wanted: Tensor,
+    known: Tensor,
+    field: Tensor,
+    apart: Tensor,
+    farthest: int,
+) -> tuple[Tensor, Tensor]:
+    """One pass: what neighbours found, then guesses ever nearer to what was found."""
+    for step in (8, 1):
+        for dy, dx in NEIGHBOURS:
+            seen = neighbour(around, step * dy, step * dx)
+            theirs = around.moved(field[seen.clamp(min=0)], -step * dy, -step * dx)
+            field, apart = better(wanted, known, field, apart, torch.where(seen < 0, -1, theirs))
+    reach = farthest
+    while reach >= 1:
+        shape = (2, len(field))
+        offset = torch.randint(-reach, reach + 1, shape, generator=around.generator)
+        field, apart = better(wanted, known, field, apart, around.moved(field, *offset))
+        reach //= 2
+    return field, apart
+
+
+def neighbour(around: Surroundings, down: int, across: int) -> Tensor:
+    """For each target the number of the one so far from it, -1 where there is none: (N,)."""
+    y = torch.div(around.targets, around.width, rounding_mode="floor") + down
+    x = around.targets % around.width + across
+    within = (y >= 0) & (y < around.height) & (x >= 0) & (x < around.width)
+    return torch.where(within, around.place[torch.where(within, y * around.width + x, 0)], -1)
+
+
+def better(
+    wanted: Tensor, known: Tensor, field: Tensor, apart: Tensor, proposed: Tensor
+) -> tuple[Tensor, Tensor]:
+    """The field with those proposals that fit better than what it had."""
+    theirs = distances(wanted, known, proposed)
+    wins = theirs < apart
+    return torch.where(wins, proposed, field), torch.where(wins, theirs, apart)
+
+
+def likeness(apart: Tensor) -> Tensor:
+    """A vote's weight by how well its patch fits: (N,)."""
+    spread = apart.quantile(0.75) if len(apart) < 1 << 24 else apart.median()
+    # However bad they all are, those over a pixel have to settle on something.
+    return (-apart / (2 * spread.clamp(min=1))).exp().clamp(min=LEAST)
+
+
+def agree(around: Surroundings, field: Tensor, weight: Tensor) -> Tensor:
+    """Each pixel of the hole as the patches over it say, by their weights: (3, h, w)."""
+    pixels = around.rgb.flatten(1)  # (3, h·w)
+    hole = around.mask.flatten().nonzero()[:, 0]
+    y, x = torch.div(hole, around.width, rounding_mode="floor"), hole % around.width
+    total, weights = torch.zeros(3, len(hole)), torch.full((len(hole),), 1e-20)
+    for dy in range(-RADIUS, RADIUS + 1):
+        for dx in range(-RADIUS, RADIUS + 1):
+            within = (y >= dy) & (y - dy < around.height) & (x >= dx) & (x - dx < around.width)
+            centre = around.place[torch.where(within, hole - dy * around.width - dx, hole)]
+            says = torch.where(within, weight[centre], 0.0)
+            found = torch.where(within, field[centre] + dy * around.width + dx, 0)
+            total += says * pixels[:, found]
+            weights += says
+    filled = pixels.clone()
+    filled[:, hole] = total / weights
+    return filled.view_as(around.rgb)
+
+
+def widened(mask: Tensor) -> Tensor:
+    """Every pixel whose patch meets the hole."""
+    return F.max_pool2d(mask[None].float(), SIDE, 1, RADIUS)[0] > 0
+
+
+def enlarged(field: Tensor, coarse: Surroundings, fine: Surroundings) -> Tensor:
+    """The field of half the size as a beginning at the full one: (N,)."""
+    places = torch.full((coarse.height * coarse.width,), -1)
+    places[coarse.targets] = field
+    y = torch.div(fine.targets, fine.width, rounding_mode="floor")
+    x = fine.targets % fine.width
+    at = (y // 2).clamp(max=coarse.height - 1) * coarse.width
+    theirs = places[at + (x // 2).clamp(max=coarse.width - 1)]
+    v = 2 * torch.div(theirs, coarse.width, rounding_mode="floor") + y % 2
+    u = 2 * (theirs % coarse.width) + x % 2
+    within = (theirs >= 0) & (v < fine.height) & (u < fine.width)
+    return torch.where(within, v * fine.width + u, -1)

@@ -1,0 +1,73 @@
+"""What a network draws deep in a hole is smooth; its texture comes from the picture around it.
+
+The drawing is reduced until patches see across it, becomes something made of patches there, and
+that, level by level, is enlarged and made to fit again. So the network says what belongs where,
+and the photo what it looks like from near.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from adacode_cli.restore.holes import Mask, depth_of
+from adacode_cli.restore.patch_match import Search, Surroundings, agree, enlarged, synthesise
+from adacode_cli.restore.pyramid import composite, half, halve
+
+RIM = (8, 16)  # pixels from what is known: the network's drawing up to here, patches from there
+COARSEST = 12  # depth of the holes that patches see across
+SMALLEST = 48  # a side of a level, at least
+FEWEST = 64  # places to take patches from
+LARGEST = 1 << 21  # pixels of a level, up to which patches are searched for
+FIRST, MIDDLE, LAST = Search(8, 3, 1 << 16), Search(4, 2, 8), Search(2, 2, 8)
+
+
+def textured(rgb: Tensor, mask: Mask, drawn: Tensor) -> Tensor:
+    """``drawn`` with texture in the depth of its holes: (3, h, w) in [0, 1], holes (h, w).
+
+    rgb: the same where it is known. The same picture always gets the same texture.
+    """
+    depth = torch.from_numpy(depth_of(mask))
+    begins, whole = RIM
+    if depth.max() <= begins:
+        return drawn
+    made = synthesised(levels_of(rgb, torch.from_numpy(mask), drawn))
+    if made is None:
+        return drawn
+    inside = ((depth - begins) / (whole - begins)).clamp(0, 1)
+    return composite(drawn, torch.from_numpy(mask), inside * made + (1 - inside) * drawn)
+
+
+def levels_of(rgb: Tensor, mask: Tensor, drawn: Tensor) -> list[tuple[Tensor, Tensor, Tensor]]:
+    """Picture, holes and drawing at ever half the size, until patches see across the holes."""
+    levels = [(rgb, mask, drawn)]
+    depth = depth_of(mask.numpy()).max()
+    while depth > COARSEST and min(mask.shape) >= 2 * SMALLEST:
+        rgb, mask = halve(rgb, mask)
+        drawn = composite(rgb, mask, half(drawn))
+        levels.append((rgb, mask, drawn))
+        depth /= 2
+    return levels
+
+
+def synthesised(levels: list[tuple[Tensor, Tensor, Tensor]]) -> Tensor | None:
+    """The first of ``levels`` made of patches, from the last one on; None where there are none."""
+    generator = torch.Generator().manual_seed(0)
+    made = before = None
+    for number, (rgb, mask, drawn) in reversed(list(enumerate(levels))):
+        around = Surroundings(rgb, mask, generator)
+        if len(around.sources) < FEWEST:
+            made = before = None
+            continue
+        if before is None:
+            search = replace(FIRST, farthest=max(mask.shape) // 2)
+            made, field = synthesise(around, drawn, None, search)
+        else:
+            field = around.completed(enlarged(field, before, around))
+            made = agree(around, field, around.credibility)
+            if mask.numel() <= LARGEST:
+                made, field = synthesise(around, made, field, MIDDLE if number else LAST)
+        before = around
+    return made

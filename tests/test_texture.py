@@ -1,0 +1,105 @@
+"""Deep holes take the texture of what is around them, and nothing from where nothing is known."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from adacode_cli.model.adacode import AdaCode
+from adacode_cli.model.config import official_config
+from adacode_cli.restore.inpaint import Filling, inpaint
+from adacode_cli.restore.patch_match import Surroundings, agree, enlarged
+from adacode_cli.restore.restorer import Restorer
+from adacode_cli.restore.texture import RIM, textured
+from tests.conftest import tiny_config
+
+SIDE = 160
+HOLE = (slice(50, 110), slice(40, 120))
+
+
+def tiles() -> Tensor:
+    """Twelve by nine pixels, over and over: (3, 160, 160)."""
+    tile = np.random.default_rng(3).random((3, 12, 9), np.float32)
+    return torch.from_numpy(np.tile(tile, (1, 14, 18))[:, :SIDE, :SIDE].copy())
+
+
+def a_hole() -> np.ndarray:
+    mask = np.zeros((SIDE, SIDE), bool)
+    mask[HOLE] = True
+    return mask
+
+
+def flat(rgb: Tensor, mask: np.ndarray) -> Tensor:
+    """What a network without a clue draws: the mean."""
+    return torch.where(torch.from_numpy(mask), rgb.mean(dim=(1, 2), keepdim=True), rgb)
+
+
+def test_a_pattern_goes_on_in_the_hole() -> None:
+    rgb, mask = tiles(), a_hole()
+    drawn = flat(rgb, mask)
+    made = textured(torch.where(torch.from_numpy(mask), 0.0, rgb), mask, drawn)
+    assert torch.equal(made[:, ~mask], drawn[:, ~mask])
+    inside = made[:, HOLE[0], HOLE[1]][:, RIM[1] : -RIM[1], RIM[1] : -RIM[1]]
+    truth = rgb[:, HOLE[0], HOLE[1]][:, RIM[1] : -RIM[1], RIM[1] : -RIM[1]]
+    assert inside.std() > 0.8 * truth.std()
+    assert (inside - truth).abs().mean() < 0.05
+
+
+def test_the_same_picture_gets_the_same_texture() -> None:
+    rgb, mask = tiles(), a_hole()
+    first, again = (textured(rgb, mask, flat(rgb, mask)) for _ in range(2))
+    assert torch.equal(first, again)
+
+
+def test_what_lies_in_the_hole_is_never_looked_at() -> None:
+    rgb, mask = tiles(), a_hole()
+    drawn = flat(rgb, mask)
+    other = torch.where(torch.from_numpy(mask), torch.rand(3, SIDE, SIDE), rgb)
+    assert torch.equal(textured(rgb, mask, drawn), textured(other, mask, drawn))
+
+
+def test_thin_holes_and_those_without_surroundings_stay_as_drawn() -> None:
+    rgb = tiles()
+    thin = np.zeros((SIDE, SIDE), bool)
+    thin[:, 80:94] = True
+    everything = np.ones((SIDE, SIDE), bool)
+    for mask in (thin, everything):
+        drawn = flat(rgb, mask)
+        assert torch.equal(textured(rgb, mask, drawn), drawn)
+
+
+def test_every_vote_is_for_a_known_pixel() -> None:
+    rgb, mask = tiles(), torch.from_numpy(a_hole())
+    black = torch.where(mask, -1.0, rgb)
+    coarse = Surroundings(black[:, ::2, ::2], mask[::2, ::2], torch.Generator().manual_seed(1))
+    around = Surroundings(black, mask, torch.Generator().manual_seed(1))
+    field = coarse.anywhere(len(coarse.targets))
+    field = around.completed(enlarged(field, coarse, around))
+    assert around.usable[field].all()
+    votes = torch.full((len(around.targets),), 1e-9)  # however little they weigh
+    assert agree(around, field, votes).min() >= 0
+
+
+def test_the_published_network_sees_white_paint_and_no_mask() -> None:
+    config = replace(
+        official_config("inpaint", 1),
+        widths=(32, 32, 32, 32),
+        codebooks=tiny_config("inpaint", 1).codebooks,
+    )
+    torch.manual_seed(0)
+    model = AdaCode(config)
+    seen: list[Tensor] = []
+    restorer = Restorer(model, torch.device("cpu"), torch.float32)
+    inner = model.encoder.forward
+    model.encoder.forward = lambda image: seen.append(image) or inner(image)  # type: ignore[func-returns-value]
+    rgb, mask = tiles()[:, :64, :64] * 0.5, np.zeros((64, 64), bool)
+    mask[30:34, 10:40] = True
+    filled = inpaint(restorer, rgb, mask, Filling(texture=False))
+    assert seen[0].shape[1] == 3
+    assert (seen[0][0, :, :64, :64][:, mask] == 1).all()
+    assert torch.allclose(seen[0][0, :, :64, :64][:, ~mask], rgb[:, ~mask])
+    assert torch.equal(filled[:, ~mask], rgb[:, ~mask])
+    assert not torch.equal(filled[:, mask], rgb[:, mask])
