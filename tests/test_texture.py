@@ -13,7 +13,7 @@ from adacode_cli.model.config import official_config
 from adacode_cli.restore.inpaint import Filling, inpaint
 from adacode_cli.restore.patch_match import Surroundings, agree, enlarged
 from adacode_cli.restore.restorer import Restorer
-from adacode_cli.restore.texture import RIM, textured
+from adacode_cli.restore.texture import THIN, textured
 from tests.conftest import tiny_config
 
 SIDE = 160
@@ -42,8 +42,8 @@ def test_a_pattern_goes_on_in_the_hole() -> None:
     drawn = flat(rgb, mask)
     made = textured(torch.where(torch.from_numpy(mask), 0.0, rgb), mask, drawn)
     assert torch.equal(made[:, ~mask], drawn[:, ~mask])
-    inside = made[:, HOLE[0], HOLE[1]][:, RIM[1] : -RIM[1], RIM[1] : -RIM[1]]
-    truth = rgb[:, HOLE[0], HOLE[1]][:, RIM[1] : -RIM[1], RIM[1] : -RIM[1]]
+    inside = made[:, HOLE[0], HOLE[1]][:, THIN[1] : -THIN[1], THIN[1] : -THIN[1]]
+    truth = rgb[:, HOLE[0], HOLE[1]][:, THIN[1] : -THIN[1], THIN[1] : -THIN[1]]
     assert inside.std() > 0.8 * truth.std()
     assert (inside - truth).abs().mean() < 0.05
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from adacode_cli.restore.holes import Mask, depth_of, find_holes
-from adacode_cli.restore.pyramid import composite, double, half, halve
+from adacode_cli.restore.pyramid import composite, double, halve
 from adacode_cli.restore.restorer import Restorer
 from adacode_cli.restore.texture import textured
 from adacode_cli.restore.tiling import OnTile
@@ -24,8 +24,8 @@ class Filling:
 
     near: int = 32  # holes this close are filled together
     context: int = 96  # what is seen around a hole at least
-    surround: float = 0.6  # the same, × the hole's longer side
-    reach: int = 64  # how far from the rim one pass of the network fills well
+    surround: float = 1.0  # the same, × the hole's longer side
+    reach: int = 24  # how far from the rim one pass of the network fills well
     smallest: int = 48  # a side of the coarsest level, at least
     texture: bool = True  # whether the inside of a hole takes patches of what is around it
 
@@ -77,7 +77,7 @@ def fill(rgb: Tensor, mask: Mask, paint: Paint, filling: Filling) -> Tensor:
     """(3, h, w) with all of its holes (h, w) filled.
 
     The picture is reduced until its holes are within the network's reach, and filled; then,
-    level by level, that filling gives the coarse of the next one, and the network the fine.
+    level by level, the network paints its rim anew, with that filling inside.
     """
     levels = pyramid(rgb, torch.from_numpy(mask), filling)
     small, hole = levels.pop()
@@ -99,15 +99,13 @@ def pyramid(rgb: Tensor, mask: Tensor, filling: Filling) -> list[tuple[Tensor, T
 
 
 def refine(rgb: Tensor, mask: Tensor, coarse: Tensor, paint: Paint, filling: Filling) -> Tensor:
-    """A level's filling from the coarser one's.
+    """A level's filling from the coarser one's, which is taken for known beyond the reach.
 
-    Near the rim it is the network's; deeper, the coarse of it is the coarser level's and
-    only the fine is the network's.
+    There is something on both sides of what is left to paint, as there is of a stroke.
     """
-    painted = composite(rgb, mask, paint(rgb, mask))
     start = composite(rgb, mask, double(coarse, mask.shape))
-    fine = painted - double(half(painted), mask.shape)
-    deep = fine + double(half(start), mask.shape)
     depth = torch.from_numpy(depth_of(mask.numpy()))
+    rim = mask & (depth <= filling.reach)
+    painted = composite(start, rim, paint(start, rim))
     near = ((filling.reach - depth) / (filling.reach / 2)).clamp(0, 1)
-    return composite(rgb, mask, near * painted + (1 - near) * deep)
+    return composite(rgb, mask, near * painted + (1 - near) * start)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import cv2
 import torch
 from torch import Tensor
 
@@ -16,7 +17,10 @@ from adacode_cli.restore.holes import Mask, depth_of
 from adacode_cli.restore.patch_match import Search, Surroundings, agree, enlarged, synthesise
 from adacode_cli.restore.pyramid import composite, half, halve
 
-RIM = (8, 16)  # pixels from what is known: the network's drawing up to here, patches from there
+# Pixels from what is known: the drawing up to here, patches from there; in wide places, patches.
+THIN, WIDE = (8, 16), (0, 1)
+WIDTHS = (16, 24)  # depth of a thin place, and of a wide one
+NEARBY = 24  # pixels, within which a place is as wide as its widest
 COARSEST = 12  # depth of the holes that patches see across
 SMALLEST = 48  # a side of a level, at least
 FEWEST = 64  # places to take patches from
@@ -30,14 +34,22 @@ def textured(rgb: Tensor, mask: Mask, drawn: Tensor) -> Tensor:
     rgb: the same where it is known. The same picture always gets the same texture.
     """
     depth = torch.from_numpy(depth_of(mask))
-    begins, whole = RIM
-    if depth.max() <= begins:
+    if depth.max() <= THIN[0]:
         return drawn
     made = synthesised(levels_of(rgb, torch.from_numpy(mask), drawn))
     if made is None:
         return drawn
-    inside = ((depth - begins) / (whole - begins)).clamp(0, 1)
+    inside = share_of_patches(depth)
     return composite(drawn, torch.from_numpy(mask), inside * made + (1 - inside) * drawn)
+
+
+def share_of_patches(depth: Tensor) -> Tensor:
+    """How much is patches, by depth (h, w): thin places and rims are the network's."""
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * NEARBY + 1,) * 2)
+    deepest = torch.from_numpy(cv2.dilate(depth.numpy(), disc))
+    wide = ((deepest - WIDTHS[0]) / (WIDTHS[1] - WIDTHS[0])).clamp(0, 1)
+    begins, whole = (thin + wide * (rim - thin) for thin, rim in zip(THIN, WIDE, strict=True))
+    return ((depth - begins) / (whole - begins)).clamp(0, 1)
 
 
 def levels_of(rgb: Tensor, mask: Tensor, drawn: Tensor) -> list[tuple[Tensor, Tensor, Tensor]]:
