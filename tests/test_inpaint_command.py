@@ -107,6 +107,30 @@ def test_a_hole_is_where_the_photo_is_transparent_or_painted(
 
 
 @pytest.mark.usefixtures("weights")
+def test_what_is_removed_lends_no_colour_to_what_nobody_sees(
+    tmp_path: Path, adacode: Command
+) -> None:
+    photo = Image.new("RGBA", (64, 64), (120, 120, 120, 255))
+    photo.paste((0, 0, 0, 0), (0, 0, 32, 64))
+    gray = photo.copy()
+    photo.paste((255, 0, 0, 255), (32, 16, 48, 32))
+    photo.save(tmp_path / "red.png")
+    gray.save(tmp_path / "gray.png")
+    a_mask(64, 64, (32, 16, 47, 31)).save(tmp_path / "m.png")
+    use = ("--mask", "m.png", "--weights", "inpaint.safetensors")
+    adacode("inpaint", "red.png", "gray.png", *use)
+    red, same = (by_opencv(tmp_path / f"{name}_inpainted.png") for name in ("red", "gray"))
+    assert np.array_equal(red, same)
+
+
+@pytest.mark.usefixtures("weights")
+def test_paint_is_not_feathered_in(tmp_path: Path, adacode: Command) -> None:
+    make_photo(40, 40).save(tmp_path / "a.png")
+    words = ("--mask-color", "#ff00ff", "--feather", "4", "--weights", "inpaint.safetensors")
+    assert "--feather" in adacode("inpaint", "a.png", *words, check=2).stderr
+
+
+@pytest.mark.usefixtures("weights")
 def test_a_folder_of_photos_takes_a_folder_of_masks(tmp_path: Path, adacode: Command) -> None:
     for folder in ("photos", "masks"):
         (tmp_path / folder).mkdir()

@@ -5,15 +5,19 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pytest
 import torch
 from torch import Tensor
 
 from adacode_cli.model.adacode import AdaCode
 from adacode_cli.model.config import official_config
+from adacode_cli.restore import inpaint as filling
+from adacode_cli.restore import texture
+from adacode_cli.restore.holes import depth_of
 from adacode_cli.restore.inpaint import Filling, inpaint
 from adacode_cli.restore.patch_match import Surroundings, agree, enlarged
 from adacode_cli.restore.restorer import Restorer
-from adacode_cli.restore.texture import THIN, textured
+from adacode_cli.restore.texture import THIN, levels_of, share_of_patches, textured
 from tests.conftest import tiny_config
 
 SIDE = 160
@@ -48,7 +52,51 @@ def test_a_pattern_goes_on_in_the_hole() -> None:
     assert (inside - truth).abs().mean() < 0.05
 
 
-def test_the_same_picture_gets_the_same_texture() -> None:
+def test_wide_holes_are_patches_up_to_the_rim(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(texture, "WIDTHS", (8, 16))
+    rgb, mask = tiles(), a_hole()
+    made = textured(torch.where(torch.from_numpy(mask), 0.0, rgb), mask, flat(rgb, mask))
+    assert (made - rgb)[:, HOLE[0], HOLE[1]].abs().mean() < 0.05
+
+
+def test_the_share_of_patches_grows_with_depth_and_width() -> None:
+    mask = np.zeros((300, 600), bool)
+    mask[40:260, 40:260] = True  # 110 deep
+    mask[140:164, 300:560] = True  # 12 deep, and far from the other
+    share = share_of_patches(torch.from_numpy(depth_of(mask)))
+    assert (share[:, 500:] == 0).all()
+    assert (share[100:200, 41:255] == 1).all()
+    assert (share[:40] == 0).all()
+
+
+def test_holes_are_halved_until_patches_can_be_searched_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rgb, mask = tiles(), np.zeros((SIDE, SIDE), bool)
+    mask[70:90, 30:130] = True  # 10 deep
+    levels = [rgb, torch.from_numpy(mask), flat(rgb, mask)]
+    assert len(levels_of(*levels)) == 1
+    monkeypatch.setattr(texture, "LARGEST", SIDE * SIDE // 4)
+    assert len(levels_of(*levels)) == 2
+
+
+def test_a_speck_beside_a_wide_hole_needs_no_texture(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+
+    def noted(_rgb: Tensor, mask: np.ndarray, drawn: Tensor) -> Tensor:
+        seen.append(int(mask.sum()))
+        return drawn
+
+    monkeypatch.setattr(filling, "textured", noted)
+    torch.manual_seed(0)
+    model = AdaCode(tiny_config("reconstruct", 1).restoring("inpaint", 1))
+    mask = a_hole()
+    mask[8:10, 8:10] = mask[150:152, 8:10] = True
+    inpaint(Restorer(model, torch.device("cpu"), torch.float32), tiles(), mask)
+    assert len(seen) == 1
+
+
+def test_the_same_drawing_gets_the_same_texture() -> None:
     rgb, mask = tiles(), a_hole()
     first, again = (textured(rgb, mask, flat(rgb, mask)) for _ in range(2))
     assert torch.equal(first, again)

@@ -37,19 +37,28 @@ def inpaint(
         typer.Option(help="A picture, not black where the holes are; a folder of them; or alpha."),
     ] = None,
     mask_color: Annotated[
-        str | None, typer.Option(help="The holes are painted into the photo so: '#ff00ff'.")
+        str | None,
+        typer.Option(help="Colour of the holes in the photo: '#ff00ff'. In a JPEG, with --grow 3."),
     ] = None,
     invert: Annotated[bool, typer.Option("--invert", help="Fill all but the mask.")] = False,
-    grow: Annotated[int, typer.Option(min=0, metavar="PX", help="Make the holes larger.")] = 0,
+    grow: Annotated[
+        int,
+        typer.Option(
+            min=0, metavar="PX", help="Make the holes larger; a few pixels help at soft edges."
+        ),
+    ] = 0,
     feather: Annotated[
-        int, typer.Option(min=0, metavar="PX", help="Blend the filling in, inwards of the rim.")
+        int,
+        typer.Option(
+            min=0, metavar="PX", help="Mix in what was there over so many pixels from the rim."
+        ),
     ] = 0,
     resize_mask: Annotated[
         bool, typer.Option("--resize-mask", help="Accept a mask of another size.")
     ] = False,
     texture: Annotated[
         bool,
-        typer.Option(help="Deep in a hole, take texture from around it; else the network's own."),
+        typer.Option(help="Fill wide holes with texture from around them; else the network's own."),
     ] = True,
     weights: options.Weights = None,
 ) -> None:

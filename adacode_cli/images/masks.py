@@ -41,8 +41,13 @@ class MaskChoice:
             raise UsageError(
                 "where are the holes? give --mask FILE, FOLDER or alpha, or --mask-color"
             )
+        if self.feather and self.color is not None:
+            raise UsageError("--feather mixes in what was in the hole: with --mask-color, paint")
         if self.mask not in (None, ALPHA) and not Path(str(self.mask)).exists():
-            raise UsageError(f"--mask {self.mask}: no such file or folder; or write alpha")
+            raise UsageError(
+                f"--mask {self.mask}: no such file or folder; write alpha for "
+                "what is transparent, --mask-color for a colour"
+            )
 
 
 def parse_color(text: str) -> tuple[int, int, int]:
@@ -140,7 +145,7 @@ def feathered(mask: Mask, pixels: int) -> Plane:
 def doubts(mask: Mask) -> str | None:
     """What is odd about a mask, in words."""
     if not mask.any():
-        return "its mask is empty: copied as it is"
+        return "its mask is empty (white marks the holes): copied as it is"
     if mask.all():
         return "its mask covers everything: nothing is known to fill it from"
     edge: Any = np.concatenate([mask[0], mask[-1], mask[:, 0], mask[:, -1]])

@@ -11,7 +11,7 @@ from torch import Tensor
 from adacode_cli.restore.holes import Mask, depth_of, find_holes
 from adacode_cli.restore.pyramid import composite, double, halve
 from adacode_cli.restore.restorer import Restorer
-from adacode_cli.restore.texture import textured
+from adacode_cli.restore.texture import is_deep, textured
 from adacode_cli.restore.tiling import OnTile
 
 Paint = Callable[[Tensor, Tensor], Tensor]  # rgb and mask → rgb
@@ -25,9 +25,9 @@ class Filling:
     near: int = 32  # holes this close are filled together
     context: int = 96  # what is seen around a hole at least
     surround: float = 1.0  # the same, × the hole's longer side
-    reach: int = 24  # how far from the rim one pass of the network fills well
+    reach: int = 48  # how far from the rim one pass of the network fills well
     smallest: int = 48  # a side of the coarsest level, at least
-    texture: bool = True  # whether the inside of a hole takes patches of what is around it
+    texture: bool = True  # whether deep holes take patches of what is around them
 
 
 def inpaint(
@@ -48,7 +48,7 @@ def inpaint(
         unknown = mask[hole.rows, hole.columns]  # other holes are no context
         known = rgb[:, hole.rows, hole.columns]
         part = fill(known, unknown, painter(restorer), filling)
-        if filling.texture:
+        if filling.texture and is_deep(torch.from_numpy(depth_of(unknown)[hole.mask])):
             part = textured(known, unknown, part)
         filled[:, hole.rows, hole.columns][:, torch.from_numpy(hole.mask)] = restorer.finished(
             part[:, torch.from_numpy(hole.mask)]

@@ -31,13 +31,14 @@ def inpaint_picture(
         return picture
     rgb = picture.rgb
     if picture.alpha is not None:
-        rgb = fill_transparent(rgb, picture.alpha)
+        # What is to be removed must not lend its colour to what nobody sees.
+        rgb = fill_transparent(rgb, np.where(mask, 0, picture.alpha))
     restorer.notes.clear()
     filling = Filling(texture=texture)
     filled = inpaint(restorer, torch.from_numpy(rgb), mask, filling, on_tile).numpy()
     if choice.feather:
         share = feathered(mask, choice.feather)
-        filled = rgb * (1 - share) + filled * share
+        filled = picture.rgb * (1 - share) + filled * share
     picture = picture.noting(*restorer.notes)
     return with_filling(picture, filled, mask, opaque=choice.mask == ALPHA)
 

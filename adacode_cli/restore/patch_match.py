@@ -87,7 +87,7 @@ def synthesise(
     known = patches(around.rgb, around.mask)  # (h·w, 147) uint8
     field = around.completed(torch.full_like(around.targets, -1) if field is None else field)
     for _ in range(search.rounds):
-        wanted = patches(start, torch.zeros_like(around.mask))[around.targets]
+        wanted = patches(start, torch.zeros_like(around.mask), around.targets)
         apart = distances(wanted, known, field)
         for _ in range(search.passes):
             field, apart = look(around, wanted, known, field, apart, search.farthest)
@@ -95,11 +95,17 @@ def synthesise(
     return start, field
 
 
-def patches(rgb: Tensor, mask: Tensor) -> Tensor:
-    """The patch around every pixel, in 8 bits; holes are black: (3, h, w) → (h·w, 3·7·7)."""
+def patches(rgb: Tensor, mask: Tensor, at: Tensor | None = None) -> Tensor:
+    """The patch around every pixel, or those ``at`` (N,), in 8 bits: (3, h, w) → (N, 3·7·7).
+
+    Holes are black.
+    """
     levels = (torch.where(mask, 0.0, rgb).clamp(0, 1) * 255).round()
     framed = F.pad(levels[None], (RADIUS,) * 4, mode="replicate")[0].to(torch.uint8)
     windows = framed.unfold(1, SIDE, 1).unfold(2, SIDE, 1)  # (3, h, w, 7, 7)
+    if at is not None:
+        width = rgb.shape[2]
+        windows = windows[:, torch.div(at, width, rounding_mode="floor"), at % width, None]
     return windows.permute(1, 2, 0, 3, 4).reshape(-1, 3 * SIDE**2)
 
 

@@ -1,4 +1,4 @@
-"""What a network draws deep in a hole is smooth; its texture comes from the picture around it.
+"""What a network draws far from anything known is smooth; texture comes from the picture around.
 
 The drawing is reduced until patches see across it, becomes something made of patches there, and
 that, level by level, is enlarged and made to fit again. So the network says what belongs where,
@@ -18,23 +18,23 @@ from adacode_cli.restore.patch_match import Search, Surroundings, agree, enlarge
 from adacode_cli.restore.pyramid import composite, half, halve
 
 # Pixels from what is known: the drawing up to here, patches from there; in wide places, patches.
-THIN, WIDE = (8, 16), (0, 1)
-WIDTHS = (16, 24)  # depth of a thin place, and of a wide one
-NEARBY = 24  # pixels, within which a place is as wide as its widest
+THIN, WIDE = (12, 24), (0, 1)
+WIDTHS = (64, 96)  # depth of a thin place, and of a wide one
+NEARBY = 96  # pixels, within which a place is as wide as its widest
 COARSEST = 12  # depth of the holes that patches see across
 SMALLEST = 48  # a side of a level, at least
-FEWEST = 64  # places to take patches from
+FEWEST = 64, 0.02  # places to take patches from, and as a share of those that need some
 LARGEST = 1 << 21  # pixels of a level, up to which patches are searched for
 FIRST, MIDDLE, LAST = Search(8, 3, 1 << 16), Search(4, 2, 8), Search(2, 2, 8)
 
 
 def textured(rgb: Tensor, mask: Mask, drawn: Tensor) -> Tensor:
-    """``drawn`` with texture in the depth of its holes: (3, h, w) in [0, 1], holes (h, w).
+    """``drawn`` with texture where its holes are deep: (3, h, w) in [0, 1], holes (h, w).
 
-    rgb: the same where it is known. The same picture always gets the same texture.
+    rgb: the same where it is known. The same drawing always gets the same texture.
     """
     depth = torch.from_numpy(depth_of(mask))
-    if depth.max() <= THIN[0]:
+    if not is_deep(depth):
         return drawn
     made = synthesised(levels_of(rgb, torch.from_numpy(mask), drawn))
     if made is None:
@@ -43,10 +43,15 @@ def textured(rgb: Tensor, mask: Mask, drawn: Tensor) -> Tensor:
     return composite(drawn, torch.from_numpy(mask), inside * made + (1 - inside) * drawn)
 
 
+def is_deep(depth: Tensor) -> bool:
+    """Whether anything is so far from what is known that it needs texture."""
+    return bool(depth.max() > THIN[0])
+
+
 def share_of_patches(depth: Tensor) -> Tensor:
-    """How much is patches, by depth (h, w): thin places and rims are the network's."""
-    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * NEARBY + 1,) * 2)
-    deepest = torch.from_numpy(cv2.dilate(depth.numpy(), disc))
+    """How much is patches, by depth (h, w): thin places are the network's, wide ones are not."""
+    square = cv2.getStructuringElement(cv2.MORPH_RECT, (2 * NEARBY + 1,) * 2)
+    deepest = torch.from_numpy(cv2.dilate(depth.numpy(), square))
     wide = ((deepest - WIDTHS[0]) / (WIDTHS[1] - WIDTHS[0])).clamp(0, 1)
     begins, whole = (thin + wide * (rim - thin) for thin, rim in zip(THIN, WIDE, strict=True))
     return ((depth - begins) / (whole - begins)).clamp(0, 1)
@@ -56,7 +61,7 @@ def levels_of(rgb: Tensor, mask: Tensor, drawn: Tensor) -> list[tuple[Tensor, Te
     """Picture, holes and drawing at ever half the size, until patches see across the holes."""
     levels = [(rgb, mask, drawn)]
     depth = depth_of(mask.numpy()).max()
-    while depth > COARSEST and min(mask.shape) >= 2 * SMALLEST:
+    while (depth > COARSEST or mask.numel() > LARGEST) and min(mask.shape) >= 2 * SMALLEST:
         rgb, mask = halve(rgb, mask)
         drawn = composite(rgb, mask, half(drawn))
         levels.append((rgb, mask, drawn))
@@ -70,7 +75,9 @@ def synthesised(levels: list[tuple[Tensor, Tensor, Tensor]]) -> Tensor | None:
     made = before = None
     for number, (rgb, mask, drawn) in reversed(list(enumerate(levels))):
         around = Surroundings(rgb, mask, generator)
-        if len(around.sources) < FEWEST:
+        fewest = max(FEWEST[0], FEWEST[1] * len(around.targets))
+        too_large = before is None and mask.numel() > LARGEST
+        if len(around.sources) < fewest or too_large:
             made = before = None
             continue
         if before is None:
