@@ -253,6 +253,7 @@ def test_the_official_network_makes_a_step_of_every_stage(
         checkpoint.load(tmp_path / "x4" / "restoration.safetensors").metadata["training"]
     )
     assert told["step"] == 1
+    assert told["settings"]["perceptual"] == Path(squeeze_file).name  # no folder of this machine
     assert {"adversarial", "contrast", "style", "code_style"} <= told["losses"].keys()
     state = torch.load(tmp_path / "cats" / "states" / "codebook-00000001.state", weights_only=True)
     assert state["adversary"]

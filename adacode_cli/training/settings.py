@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -62,6 +62,11 @@ class Settings:
         """The same with a part of the budget."""
         steps = None if self.steps is None else round(self.steps * part)
         return replace(self, steps=steps, seconds=self.seconds and self.seconds * part)
+
+    def told(self) -> dict[str, Any]:
+        """As it stands in the weights, which travel: without this machine's folders."""
+        network = self.perceptual and Path(self.perceptual).name
+        return {**asdict(self), "perceptual": network}
 
     def spent(self, steps: int, seconds: float) -> float:
         """The share of the budget that is spent, 0 to 1."""

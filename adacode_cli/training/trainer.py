@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -364,7 +364,7 @@ class Trainer:
             "seconds": round(self.seconds),
             "processes": self.accelerator.num_processes,
             "device": str(self.accelerator.device),
-            "settings": asdict(self.settings),
+            "settings": self.settings.told(),
             "losses": self.stage.losses,
             "photos": sum(len(photos) for photos in self.lesson.dataset.classes),
             **(scores or {}),

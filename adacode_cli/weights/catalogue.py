@@ -161,11 +161,11 @@ class Published:
 # name, task, scale, SHA-256 of the file: one line a model
 MODELS = """
 lite-x4 sr 4 6ad4c597be98556e7238136a01d0a415ff758ec6201c9320429f6825f157d16a
-lite-x4-psnr sr 4 483cd8ea04071ff9b24e2d840f1f97317c653711358c6ff27ddc38ce7ba84ea6
-lite-x2 sr 2 3fc93c7230f989ff42b009b8ebb426378093f4b89b1e2822b218d1d9902657d5
-lite-x2-psnr sr 2 b5de1c2f70a936618a2b3d295eb4dc0830805a5319feaa34ac727bc5befdef4b
+lite-x4-psnr sr 4 2390559c1142824a582a0dc122a60e9b3cd66a86e37e1dc30fea6ff89ba51520
+lite-x2 sr 2 abc8bbf7b06fee5c7a7268704122df08f622a40748a181457c738b8a18308c38
+lite-x2-psnr sr 2 901d53097b3a90191b78a356b5393d2b82e0fb61c7301883acf9054e2c0a3ff0
 lite-inpaint inpaint 1 229d08441e5d0f90bdb468dbbdc08047c546a17827eeedc3ccade8079c120903
-lite-reconstruct reconstruct 1 9d588b553d0eb6f260e6869c887a472b6ede3a759b1fd0c4e35237cbc93a7256
+lite-reconstruct reconstruct 1 ad01e247efcef0a5701f8e133616f7920fc46d8cee0a1ac3a2abcc19298c68ad
 """
 BUNDLED = {
     name: Bundled(name, task, int(scale), digest)
