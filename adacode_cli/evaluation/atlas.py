@@ -16,6 +16,8 @@ AROUND = 2  # codes on each side of the middle ones, so that no border shows
 SHOWN = 3  # codes a side that are seen of a tile
 COLUMNS = 32
 BATCH = 64
+WEIGHTS = (1.0, 0.5, 0.25, 0.125, 0.0625)
+OUTSIDE = 0.02  # share of a tile's samples that may lie beyond black and white
 
 
 def atlas(model: AdaCode) -> Image.Image:
@@ -30,18 +32,34 @@ def atlas(model: AdaCode) -> Image.Image:
     return stack(sheets)
 
 
-@torch.no_grad()
 def decode_tiles(model: AdaCode, k: int, codes: torch.Tensor) -> NDArray[np.float32]:
-    """What an area of nothing but one code looks like, each: (N,) → (N, 3, t, t) in [0, 1]."""
+    """What an area of nothing but one code looks like, each: (N,) → (N, 3, t, t) in [0, 1].
+
+    Each at the largest of ``WEIGHTS`` at which it is neither black nor white: four codes share
+    a place in a photo, so one alone with all of the weight says more than can be shown.
+    """
+    tiles, outside = at_weight(model, k, codes, WEIGHTS[0])
+    for weight in WEIGHTS[1:]:
+        softer, beyond = at_weight(model, k, codes, weight)
+        replaced = outside > OUTSIDE
+        tiles[replaced], outside[replaced] = softer[replaced], beyond[replaced]
+    return tiles.clamp(0, 1).float().numpy()
+
+
+@torch.no_grad()
+def at_weight(
+    model: AdaCode, k: int, codes: torch.Tensor, weight: float
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Tiles (N, 3, t, t) of codes (N,), and the share of each that lies outside [0, 1]: (N,)."""
     side = SHOWN + 2 * AROUND
     shape = (len(codes), len(model.books), side, side)
     indices = torch.zeros(shape, dtype=torch.long)
     indices[:, k] = codes[:, None, None]
-    weight = torch.zeros(shape)
-    weight[:, k] = 1
-    tiles = model.decode(model.represent(indices, weight)).clamp(0, 1)
+    weights = torch.zeros(shape)
+    weights[:, k] = weight
     edge = AROUND * CODE_STRIDE
-    return tiles[:, :, edge:-edge, edge:-edge].float().numpy()
+    tiles = model.decode(model.represent(indices, weights))[:, :, edge:-edge, edge:-edge]
+    return tiles, ((tiles < 0) | (tiles > 1)).float().mean(dim=(1, 2, 3))
 
 
 def arrange(tiles: NDArray[np.float32]) -> NDArray[np.intp]:
