@@ -161,6 +161,26 @@ def test_another_mask_makes_another_result(tmp_path: Path, adacode: Command) -> 
 
 
 @pytest.mark.usefixtures("weights")
+def test_a_mask_that_is_added_leaves_the_other_results_alone(
+    tmp_path: Path, adacode: Command
+) -> None:
+    for folder in ("photos", "masks"):
+        (tmp_path / folder).mkdir()
+    for name in "ab":
+        make_photo(40, 40).save(tmp_path / "photos" / f"{name}.png")
+        a_mask(40, 40, (5, 5, 9, 9)).save(tmp_path / "masks" / f"{name}.png")
+    words = ("inpaint", "photos", "--mask", "masks", "--weights", "inpaint.safetensors")
+    adacode(*words, "-o", "out")
+    make_photo(40, 40).save(tmp_path / "photos" / "c.png")
+    a_mask(40, 40, (25, 5, 29, 9)).save(tmp_path / "masks" / "c.png")
+    assert "1 restored, 2 done before" in adacode(*words, "-o", "out").stderr
+    a_mask(40, 40, (5, 5, 12, 9)).save(tmp_path / "masks" / "b.png")
+    refused = adacode(*words, "-o", "out", check=1).stderr
+    assert refused.count("other settings") == 1
+    assert "b_inpainted.png" in refused
+
+
+@pytest.mark.usefixtures("weights")
 def test_odd_masks_are_said(tmp_path: Path, adacode: Command) -> None:
     photo = make_photo(48, 40)
     photo.save(tmp_path / "a.png")

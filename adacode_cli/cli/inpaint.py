@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -87,22 +88,25 @@ def inpaint(
 
         return Worker(process, str(restorer.device))
 
-    settings = {**asdict(choice), "mask": content_of(choice), "texture": texture}
+    settings = {**asdict(choice), "mask": None, "texture": texture}
+    beside = functools.partial(content_of_mask, choice)
     restore_pictures(
-        pictures, Operation("inpaint", "_inpainted", name, load, settings, timed=False)
+        pictures, Operation("inpaint", "_inpainted", name, load, settings, beside, timed=False)
     )
 
 
-def content_of(choice: MaskChoice) -> object:
-    """What tells one mask from another under the same name."""
-    from adacode_cli.images.masks import ALPHA
+def content_of_mask(choice: MaskChoice, photo: Path) -> str | None:
+    """What tells this photo's mask from another under the same name."""
+    from adacode_cli.images.masks import ALPHA, mask_for
+    from adacode_cli.images.picture import PictureError
     from adacode_cli.restore.plan import hash_file
 
     if choice.mask in (None, ALPHA):
         return choice.mask
-    path = Path(str(choice.mask))
-    files = sorted(p for p in path.iterdir() if p.is_file()) if path.is_dir() else [path]
-    return {file.name: hash_file(file) for file in files}
+    try:
+        return hash_file(mask_for(photo, Path(str(choice.mask))))
+    except PictureError:  # said when it is this photo's turn
+        return None
 
 
 def codec_note(given: PictureOptions, picture: Picture) -> list[str]:

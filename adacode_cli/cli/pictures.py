@@ -184,6 +184,7 @@ class Operation:
     weights: str  # a name or a path
     load: Callable[[str], Worker]
     settings: Mapping[str, object] = field(default_factory=dict)
+    beside: Callable[[Path], object] = lambda _: None  # the same, of what lies beside one picture
     resize: Callable[[Size], Size] = lambda size: size
     timed: bool = True  # whether a picture's size tells how long it takes
     decode: Decode | None = None  # what a file's bytes become, if they aren't a picture's
@@ -288,7 +289,12 @@ def settle(given: PictureOptions, operation: Operation) -> tuple[Plan, Wishes, s
         "statistics": given.tile_stats,
         "as_published": given.as_published,
     }
-    mark = fingerprint(operation.name, weights, settings)
+
+    def mark_of(source: Path) -> str:
+        return fingerprint(
+            operation.name, weights, {**settings, "beside": operation.beside(source)}
+        )
+
     wishes = Wishes(
         inputs=tuple(given.inputs),
         out=given.out,
@@ -297,9 +303,9 @@ def settle(given: PictureOptions, operation: Operation) -> tuple[Plan, Wishes, s
         choice=Choice(given.recursive, tuple(given.include or ()), tuple(given.exclude or ())),
         force=given.force,
         skip_existing=given.skip_existing,
-        encoding=replace(encoding, mark=mark),
+        encoding=encoding,
     )
-    return make_plan(wishes), wishes, weights
+    return make_plan(wishes, mark_of), wishes, weights
 
 
 def output_of(given: PictureOptions, plan: Plan) -> Output:

@@ -241,10 +241,11 @@ class FolderRun:
     def written(self, job: Job, restored: Content, result: Result) -> Result:
         """Into a file, whole or not at all, or to standard output. Raises ``PictureError``."""
         began, how = self.now(), self.handling
+        encoding = replace(how.encoding, mark=job.mark)
         if job.output == STREAM:
-            notes = write_stream(restored, how.stream_format, how.encoding)
+            notes = write_stream(restored, how.stream_format, encoding)
         else:
-            notes = write(restored, job.output, how.encoding)
+            notes = write(restored, job.output, encoding)
         timeline = {**result.timeline, "write": (began, self.now())}
         return replace(
             result,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from adacode_cli.errors import UsageError
@@ -25,10 +25,11 @@ from adacode_cli.restore.result import Result
 
 @dataclass(frozen=True)
 class Job:
-    """One picture to restore."""
+    """One picture to restore; mark: what tells its result from others, see ``fingerprint``."""
 
     source: Path
     output: Path
+    mark: str | None = None
 
 
 @dataclass(frozen=True)
@@ -58,8 +59,10 @@ class Plan:
         return {job.output.parent for job in self.jobs if job.output != STREAM}
 
 
-def make_plan(wishes: Wishes) -> Plan:
+def make_plan(wishes: Wishes, mark_of: Callable[[Path], str | None] = lambda _: None) -> Plan:
     """Name every output and look for trouble. No picture is decoded.
+
+    mark_of: the mark of an input's result.
 
     Raises ``UsageError`` when several inputs are to go into one file, when nothing is to be
     done, or when a format can't do what is wished.
@@ -77,22 +80,24 @@ def make_plan(wishes: Wishes) -> Plan:
     for source, output in outputs.items():
         if output != STREAM:
             check_encoding(wishes.encoding, format_of(output))
-        place(plan, source, output, read_from, wishes)
+        place(plan, source, Job(source.path, output, mark_of(source.path)), read_from, wishes)
     return plan
 
 
-def place(plan: Plan, source: Source, output: Path, read_from: set[Path], wishes: Wishes) -> None:
+def place(plan: Plan, source: Source, job: Job, read_from: set[Path], wishes: Wishes) -> None:
     """Put one input where it belongs in the plan."""
+    output = job.output
     trouble = trouble_with(source.path, output, read_from)
     if trouble is None and output != STREAM and output.exists() and not wishes.force:
         skip = source.found if wishes.skip_existing is None else wishes.skip_existing
-        trouble = why_not_done(output, wishes.encoding) if skip else f"{output}: exists already"
+        encoding = replace(wishes.encoding, mark=job.mark)
+        trouble = why_not_done(output, encoding) if skip else f"{output}: exists already"
         if trouble is None:
             plan.settled.append(Result(source.path, output, "skipped"))
             return
         trouble += "; use --force to overwrite it"
     if trouble is None:
-        plan.jobs.append(Job(source.path, output))
+        plan.jobs.append(job)
     else:
         plan.settled.append(Result(source.path, output, "failed", error=trouble))
 
