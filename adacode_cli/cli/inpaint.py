@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -89,24 +90,29 @@ def inpaint(
         return Worker(process, str(restorer.device))
 
     settings = {**asdict(choice), "mask": None, "texture": texture}
-    beside = functools.partial(content_of_mask, choice)
+    beside = contents_of_masks(choice)
     restore_pictures(
         pictures, Operation("inpaint", "_inpainted", name, load, settings, beside, timed=False)
     )
 
 
-def content_of_mask(choice: MaskChoice, photo: Path) -> str | None:
-    """What tells this photo's mask from another under the same name."""
+def contents_of_masks(choice: MaskChoice) -> Callable[[Path], str | None]:
+    """What tells a photo's mask from another under the same name; each file is read once."""
     from adacode_cli.images.masks import ALPHA, mask_for
     from adacode_cli.images.picture import PictureError
     from adacode_cli.restore.plan import hash_file
 
-    if choice.mask in (None, ALPHA):
-        return choice.mask
-    try:
-        return hash_file(mask_for(photo, Path(str(choice.mask))))
-    except PictureError:  # said when it is this photo's turn
-        return None
+    hash_once = functools.cache(hash_file)
+
+    def content(photo: Path) -> str | None:
+        if choice.mask in (None, ALPHA):
+            return choice.mask
+        try:
+            return hash_once(mask_for(photo, Path(str(choice.mask))))
+        except PictureError:  # said when it is this photo's turn
+            return None
+
+    return content
 
 
 def codec_note(given: PictureOptions, picture: Picture) -> list[str]:

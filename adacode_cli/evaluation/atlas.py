@@ -40,9 +40,9 @@ def decode_tiles(model: AdaCode, k: int, codes: torch.Tensor) -> NDArray[np.floa
     """
     tiles, outside = at_weight(model, k, codes, WEIGHTS[0])
     for weight in WEIGHTS[1:]:
-        softer, beyond = at_weight(model, k, codes, weight)
-        replaced = outside > OUTSIDE
-        tiles[replaced], outside[replaced] = softer[replaced], beyond[replaced]
+        over = outside > OUTSIDE
+        if over.any():
+            tiles[over], outside[over] = at_weight(model, k, codes[over], weight)
     return tiles.clamp(0, 1).float().numpy()
 
 

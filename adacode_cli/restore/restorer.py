@@ -82,7 +82,7 @@ class Restorer:
     def inpaint(self, image: ImageT, mask: Any, *, texture: bool = True) -> ImageT:
         """Fill the holes: where ``mask``, of any kind and the image's size, isn't 0.
 
-        texture: deep in a hole, take it from around the hole; else the network's own.
+        texture: in wide holes, take it from around them; else the network's own.
         Every other pixel comes out as it went in. Raises as a call does.
         """
         from adacode_cli.restore.inpaint import Filling, inpaint
