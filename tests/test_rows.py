@@ -6,6 +6,7 @@ import io
 import resource
 import subprocess
 import sys
+import time
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -25,7 +26,8 @@ from adacode_cli.images.formats import format_named
 from adacode_cli.images.metadata import read_mark
 from adacode_cli.images.picture import Metadata, Picture, PictureError, PictureInBands
 from adacode_cli.images.read import read
-from adacode_cli.images.write import Encoding, encode, write
+from adacode_cli.images.write import Content, Encoding, encode, write
+from adacode_cli.restore import folder as folder_module
 from adacode_cli.restore.folder import FolderRun, Handling, LeftAlone, Process, Worker
 from adacode_cli.restore.plan import Job
 from adacode_cli.restore.result import Result, busy
@@ -324,6 +326,26 @@ def test_an_error_in_the_middle_is_that_pictures_own(tmp_path: Path) -> None:
         error = ERRORS[name.removesuffix(".png")]
         assert (result.status, result.output_size, result.cause) == ("failed", None, error)
         assert result.error == f"{tmp_path / name}: {str(error) or 'MemoryError'}"
+
+
+def test_results_are_told_in_the_order_of_the_photos(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in "abcde":
+        make_photo(40, 30).save(tmp_path / f"{name}.png")
+    (tmp_path / "c.png").write_bytes(b"no picture")
+    written = []
+
+    def slow(content: Content, path: Path, encoding: Encoding) -> tuple[str, ...]:
+        time.sleep(0.5 if path.stem == "a" else 0)
+        written.append(path.stem)
+        return write(content, path, encoding)
+
+    monkeypatch.setattr(folder_module, "write", slow)
+    results, _ = run_folder(tmp_path, lambda picture, _: picture)
+    assert written[0] == "b"  # ready before "a", and yet
+    assert [result.source.stem for result in results.values()] == list("abcde")
+    assert results["c.png"].status == "failed"
 
 
 def test_computing_and_writing_overlap_and_count_once(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 
@@ -24,6 +25,7 @@ from adacode_cli.images.write import Content, Encoding, write, write_stream
 from adacode_cli.restore.plan import Job
 from adacode_cli.restore.result import Result, Span, busy
 from adacode_cli.restore.tiling import OnTile
+from adacode_cli.restore.turns import Turns
 
 Process = Callable[[Picture, OnTile], Picture | PictureInBands]
 Decode = Callable[[bytes, str, int], Picture | Animation]  # bytes, their name, most pixels
@@ -71,8 +73,8 @@ class Loaded:
 class FolderRun:
     """Jobs on their way through reading, a device, and writing.
 
-    ``report`` hears each result as it is there, ``on_tile`` how far a picture is; both from
-    whichever thread it happens in, one at a time.
+    ``report`` hears each result as it is there, one device's in the order of the jobs, and
+    ``on_tile`` how far a picture is; both from whichever thread it happens in, one at a time.
     """
 
     def __init__(
@@ -150,9 +152,11 @@ class FolderRun:
             return self.ahead.popleft() if self.ahead else None
 
     def work(self, worker: Worker) -> None:
-        """Restore pictures on one device until there are none left."""
+        """Restore pictures on one device until there are none left; told in their order."""
+        turns = Turns(self.report)
         while (item := self.next()) is not None:
             job, future = item
+            finish = partial(self.finish, turns, turns.take())
             result = Result(job.source, job.output, "done")
             ended: Result | None
             try:
@@ -164,7 +168,7 @@ class FolderRun:
                     notes=loaded.content.notes,
                     timeline={"read": loaded.span},
                 )
-                ended = self.restore_and_write(job, loaded.content, worker, result)
+                ended = self.restore_and_write(job, loaded.content, worker, result, finish)
             except Stopped:
                 return
             except LeftAlone as reason:
@@ -173,10 +177,15 @@ class FolderRun:
             except EXPECTED as error:
                 ended = failed(result, error)
             if ended is not None:
-                self.finish(ended)
+                finish(ended)
 
     def restore_and_write(
-        self, job: Job, content: Picture | Animation, worker: Worker, result: Result
+        self,
+        job: Job,
+        content: Picture | Animation,
+        worker: Worker,
+        result: Result,
+        finish: Callable[[Result], None],
     ) -> Result | None:
         """What comes in bands is written here, as it comes; what is whole, behind: None."""
         began = self.now()
@@ -186,7 +195,7 @@ class FolderRun:
             bands = self.timed(restored.bands, result)
             return self.written(job, replace(restored, bands=bands), result)
         self.slots.acquire()
-        self.writers.submit(self.guarded, self.write, job, restored, result)
+        self.writers.submit(self.guarded, self.write, job, restored, result, finish)
         return None
 
     def timed(self, bands: Iterator[Samples], result: Result) -> Iterator[Samples]:
@@ -228,7 +237,13 @@ class FolderRun:
         after = worker.process(frame, on_tile)
         return lock(whole(after), frame) if self.handling.color_lock else after
 
-    def write(self, job: Job, restored: Picture | Animation, result: Result) -> None:
+    def write(
+        self,
+        job: Job,
+        restored: Picture | Animation,
+        result: Result,
+        finish: Callable[[Result], None],
+    ) -> None:
         """What is computed, into a file; then report."""
         try:
             result = self.written(job, restored, result)
@@ -236,7 +251,7 @@ class FolderRun:
             result = failed(result, error)
         finally:
             self.slots.release()
-        self.finish(result)
+        finish(result)
 
     def written(self, job: Job, restored: Content, result: Result) -> Result:
         """Into a file, whole or not at all, or to standard output. Raises ``PictureError``."""
@@ -257,12 +272,12 @@ class FolderRun:
             facts=restored.facts,
         )
 
-    def finish(self, result: Result) -> None:
-        """Tell the result; a failed one may end the run."""
-        with self.reporting:
-            self.report(result)
+    def finish(self, turns: Turns, turn: int, result: Result) -> None:
+        """A failed result may end the run; all are told, each when it is its turn."""
         if result.status == "failed" and self.handling.fail_fast:
             self.stop.set()
+        with self.reporting:
+            turns.done(turn, result)
 
     def now(self) -> float:
         """Seconds since the run began."""
