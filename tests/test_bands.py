@@ -28,8 +28,10 @@ SIZES = [(1, 1), (3, 5), (7, 16), (33, 31), (90, 41)]
 OFFICIAL: list[tuple[Task, int]] = [("sr", 4), ("sr", 2), ("inpaint", 1), ("reconstruct", 1)]
 
 
-def restorer_of(model: AdaCode, tiling: Tiling | None = None) -> Restorer:
-    return Restorer(model, CPU, torch.float32, tiling)
+def restorer_of(
+    model: AdaCode, tiling: Tiling | None = None, precision: torch.dtype = torch.float32
+) -> Restorer:
+    return Restorer(model, CPU, precision, tiling)
 
 
 def photo(channels: int, height: int, width: int) -> Tensor:
@@ -156,26 +158,47 @@ def test_what_is_kept_does_not_grow_with_the_height() -> None:
     assert most_kept(400) == most_kept(100)
 
 
-def test_maps_that_memory_has_no_room_for_go_to_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_between_bands_only_rows_that_the_next_one_reaches_take_memory() -> None:
+    """A view of a few rows would hold the whole band."""
+    run = Run([small_official("sr", 4)(stored(photo(3, 160, 16)[None])).image])
+    held = []
+    with torch.no_grad():
+        for top in range(0, 512, 256):
+            run.band(top, top + 256)
+            maps = [rows for banded, rows in run.rows.items() if banded not in run.wanted]
+            assert all(rows.untyped_storage().nbytes() == rows.nbytes for rows in maps)
+            held.append(sum(rows.nbytes for rows in maps))
+            tallest = max(rows.shape[-2] for rows in maps)
+            assert tallest <= 4
+    assert held[0] == held[1] > 0
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_maps_that_memory_has_no_room_for_go_to_a_file(
+    dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
     model = small_official("sr", 4)
     image = photo(3, 40, 24)
-    in_memory = restorer_of(model, Tiling(rows=16)).restore(image)
+    in_memory = restorer_of(model, Tiling(rows=16), dtype).restore(image)
     monkeypatch.setattr(store, "IN_MEMORY", 0)
-    assert torch.equal(restorer_of(model, Tiling(rows=16)).restore(image), in_memory)
+    assert torch.equal(restorer_of(model, Tiling(rows=16), dtype).restore(image), in_memory)
 
 
-def test_stores_give_back_what_they_took_and_know_their_statistics() -> None:
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_stores_give_back_what_they_took_and_know_their_statistics(dtype: torch.dtype) -> None:
     before = Store.used
-    rows = torch.randn(1, 8, 30, 20) * 3 + 100
-    kept = Store(rows.shape, CPU)
-    assert Store.used == before + 4 * rows.numel()
+    rows = (torch.randn(1, 8, 30, 20) * 3 + 100).to(dtype)
+    kept = Store(rows.shape, CPU, dtype)
+    assert Store.used == before + rows.nbytes
     for top in range(0, 30, 7):
         kept.write(top, rows[..., top : top + 7, :])
     assert torch.equal(kept.read(3, 21), rows[..., 3:21, :])
     mean, variance = kept.statistics(4)
-    groups = rows.view(4, -1)
+    groups = rows.float().view(4, -1)
     assert torch.allclose(mean, groups.mean(1))
     assert torch.allclose(variance, groups.var(1, correction=0), rtol=1e-5)
+    with pytest.raises(TypeError, match="is written as"):
+        kept.write(0, rows.double())
     del kept
     assert Store.used == before
 

@@ -78,7 +78,7 @@ class Banded:
     def settle(self) -> Store:
         """Compute all rows now, into a store that is read from here on."""
         if self.store is None:
-            store = Store(self.shape, self.device)
+            store = Store(self.shape, self.device, self.dtype)
             for top, (rows,) in bands([self], store.band):
                 store.write(top, rows)
             self.store, self.sources, self.local, self.free = store, (), False, True
@@ -135,6 +135,7 @@ class Run:
         for banded in wanted:
             self.follow(banded)
         self.kept = {banded for banded in self.order if self.pays(banded)}
+        self.last_reads = self.reads_that_end()
         self.rows: dict[Banded, Tensor] = {}  # those at hand
         self.start: dict[Banded, int] = {}  # where they begin
         self.end: dict[Banded, int] = {}  # how far each map has been computed
@@ -155,6 +156,14 @@ class Run:
         again = len(readers) + self.wanted.count(banded) > 1 or any(r.local for r in readers)
         return again and not banded.free
 
+    def reads_that_end(self) -> dict[Banded, list[Banded]]:
+        """After whom nobody else reads a kept map in the same band: reader → maps."""
+        place = {banded: number for number, banded in enumerate(self.order)}
+        ends: dict[Banded, list[Banded]] = {}
+        for banded in self.kept.difference(self.wanted):
+            ends.setdefault(max(self.readers[banded], key=place.__getitem__), []).append(banded)
+        return ends
+
     @torch.no_grad()
     def band(self, top: int, bottom: int) -> list[Tensor]:
         """The next rows of the wanted maps; each map on the way goes as far as it must, once."""
@@ -162,6 +171,8 @@ class Run:
         for banded in self.order:
             if banded in spans and not banded.free:
                 self.advance(banded, *spans[banded], firsts[banded])
+            for source in self.last_reads.get(banded, ()):
+                self.trim(source)
         return [self.at_hand(banded, top, bottom) for banded in self.wanted]
 
     def plan(self, top: int, bottom: int) -> tuple[dict[Banded, Rows], dict[Banded, int]]:
@@ -191,6 +202,18 @@ class Run:
             start = top - old.shape[-2]
             fresh = torch.cat([old, fresh], dim=-2)
         self.rows[banded], self.start[banded] = fresh, start
+
+    def trim(self, banded: Banded) -> None:
+        """Let go of the rows that the next band doesn't reach."""
+        if banded not in self.rows:
+            return
+        ends = [(reader, self.end.get(reader, 0)) for reader in self.readers[banded]]
+        first = max(0, min(reader.step.reach(end, end)[0] for reader, end in ends))
+        rows, start = self.rows[banded], self.start[banded]
+        if first > start:
+            # A copy: a view would keep them all.
+            self.rows[banded] = rows[..., first - start :, :].clone()
+            self.start[banded] = start + min(first - start, rows.shape[-2])
 
     def at_hand(self, banded: Banded, top: int, bottom: int) -> Tensor:
         """Rows that were computed already, as far as the map has them."""

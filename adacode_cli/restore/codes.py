@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import zipfile
 import zlib
@@ -15,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from adacode_cli.images.read import load as load_bytes
 from adacode_cli.images.write import unfinished
 
 MOST = 1 << 31  # bytes of arrays; a small archive may hold any number of zeros
@@ -92,9 +94,8 @@ def save_arrays(path: Path, arrays: dict[str, NDArray[Any]]) -> None:
 
 
 def load(path: Path) -> CodesFile:
-    """The inverse of ``save``. Raises ``CodesError`` or ``OSError``, naming the path."""
-    with path.open("rb") as file:
-        return read(file, str(path))
+    """The inverse of ``save``. Raises ``CodesError`` or ``PictureError``, naming the path."""
+    return read(io.BytesIO(load_bytes(path)), str(path))
 
 
 def read(file: IO[bytes], path: str) -> CodesFile:

@@ -18,7 +18,7 @@ BAND = 48 << 20
 
 
 class Store:
-    """(1, C, h, w), written and read by rows; float32.
+    """(1, C, h, w) of one ``dtype``, written and read by rows.
 
     In memory while there is room, else in a nameless file in the folder for temporary ones,
     which goes with the process however that ends.
@@ -26,10 +26,12 @@ class Store:
 
     used = 0  # bytes of memory, by all stores
 
-    def __init__(self, shape: Sequence[int], device: torch.device) -> None:
+    def __init__(
+        self, shape: Sequence[int], device: torch.device, dtype: torch.dtype = torch.float32
+    ) -> None:
         _, self.channels, self.height, self.width = shape
-        self.device = device
-        self.row_bytes = 4 * self.channels * self.width
+        self.device, self.dtype = device, dtype
+        self.row_bytes = dtype.itemsize * self.channels * self.width
         self.band = max(8, BAND // self.row_bytes)
         self.sums: list[Tensor] = []  # count, mean and squared deviations of each band
         self.file: IO[bytes] | None = None
@@ -37,14 +39,16 @@ class Store:
         size = self.row_bytes * self.height
         if Store.used + size <= IN_MEMORY:
             Store.used += size
-            self.memory = torch.empty(self.height, self.width, self.channels)
+            self.memory = torch.empty(self.height, self.width, self.channels, dtype=dtype)
         else:
             self.file = tempfile.TemporaryFile(prefix="adacode-")  # noqa: SIM115 closed in __del__
 
     def write(self, top: int, rows: Tensor) -> None:
-        """(1, C, n, w) at row ``top``; their statistics are noted."""
-        last = rows[0].float().permute(1, 2, 0).contiguous()  # (n, w, C)
-        flat = last.view(-1, self.channels)
+        """(1, C, n, w) at row ``top``; their statistics are noted. Raises ``TypeError``."""
+        if rows.dtype != self.dtype:
+            raise TypeError(f"a map of {self.dtype} is written as {rows.dtype}")
+        last = rows[0].permute(1, 2, 0).contiguous()  # (n, w, C)
+        flat = last.view(-1, self.channels).float()
         mean = flat.mean(dim=0)
         squares = (flat - mean).square_().sum(dim=0)
         count = torch.full_like(mean, len(flat))
@@ -53,7 +57,7 @@ class Store:
             self.memory[top : top + last.shape[0]] = last.cpu()
         elif self.file is not None:
             self.file.seek(top * self.row_bytes)
-            self.file.write(last.cpu().numpy().data)
+            self.file.write(last.cpu().view(torch.uint8).numpy().data)
 
     def read(self, top: int, bottom: int) -> Tensor:
         """Rows as (1, C, n, w), channels last."""
@@ -62,8 +66,9 @@ class Store:
         else:
             assert self.file is not None
             self.file.seek(top * self.row_bytes)
-            flat = np.fromfile(self.file, np.float32, (bottom - top) * self.row_bytes // 4)
-            rows = torch.from_numpy(flat).view(bottom - top, self.width, self.channels)
+            flat = np.fromfile(self.file, np.uint8, (bottom - top) * self.row_bytes)
+            rows = torch.from_numpy(flat).view(self.dtype)
+            rows = rows.view(bottom - top, self.width, self.channels)
         return rows.to(self.device).permute(2, 0, 1)[None]
 
     def statistics(self, groups: int) -> tuple[Tensor, Tensor]:
@@ -84,6 +89,6 @@ class Store:
     def __del__(self) -> None:
         with suppress(AttributeError):
             if self.memory is not None:
-                Store.used -= self.memory.numel() * 4
+                Store.used -= self.memory.nbytes
             if self.file is not None:
                 self.file.close()
