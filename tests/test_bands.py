@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,7 +19,7 @@ from adacode_cli.restore import store
 from adacode_cli.restore.bands import Banded, Run, bands, stored
 from adacode_cli.restore.restorer import Restorer, pad
 from adacode_cli.restore.statistics import squares
-from adacode_cli.restore.store import Store
+from adacode_cli.restore.store import ScratchError, Store
 from adacode_cli.restore.tiling import Tiling, parse_tiling
 from adacode_cli.restore.way import Way, persevere
 from adacode_cli.weights.catalogue import BUNDLED, load_model
@@ -182,6 +184,16 @@ def test_maps_that_memory_has_no_room_for_go_to_a_file(
     in_memory = restorer_of(model, Tiling(rows=16), dtype).restore(image)
     monkeypatch.setattr(store, "IN_MEMORY", 0)
     assert torch.equal(restorer_of(model, Tiling(rows=16), dtype).restore(image), in_memory)
+
+
+def test_a_disk_without_room_for_maps_is_told_before_it_is_full(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(store, "IN_MEMORY", 0)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
+    restorer = restorer_of(small_official("sr", 4), Tiling(rows=16))
+    with pytest.raises(ScratchError, match=r"no room .*0\.0 GB are free.*set TMPDIR"):
+        restorer.restore(photo(3, 40, 24))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
@@ -17,11 +18,15 @@ IN_MEMORY = 1 << 30
 BAND = 48 << 20
 
 
+class ScratchError(OSError):
+    """No room on the disk for a map that memory has no room for."""
+
+
 class Store:
     """(1, C, h, w) of one ``dtype``, written and read by rows.
 
     In memory while there is room, else in a nameless file in the folder for temporary ones,
-    which goes with the process however that ends.
+    which goes with the process however that ends. Raises ``ScratchError``.
     """
 
     used = 0  # bytes of memory, by all stores
@@ -41,6 +46,7 @@ class Store:
             Store.used += size
             self.memory = torch.empty(self.height, self.width, self.channels, dtype=dtype)
         else:
+            check_room(size)
             self.file = tempfile.TemporaryFile(prefix="adacode-")  # noqa: SIM115 closed in __del__
 
     def write(self, top: int, rows: Tensor) -> None:
@@ -57,7 +63,10 @@ class Store:
             self.memory[top : top + last.shape[0]] = last.cpu()
         elif self.file is not None:
             self.file.seek(top * self.row_bytes)
-            self.file.write(last.cpu().view(torch.uint8).numpy().data)
+            try:
+                self.file.write(last.cpu().view(torch.uint8).numpy().data)
+            except OSError as error:
+                raise no_room(self.row_bytes * self.height, str(error.strerror)) from error
 
     def read(self, top: int, bottom: int) -> Tensor:
         """Rows as (1, C, n, w), channels last."""
@@ -92,3 +101,18 @@ class Store:
                 Store.used -= self.memory.nbytes
             if self.file is not None:
                 self.file.close()
+
+
+def check_room(size: int) -> None:
+    """Raise ``ScratchError`` where a file of ``size`` bytes won't fit; what else grows may."""
+    free = shutil.disk_usage(tempfile.gettempdir()).free
+    if size > free:
+        raise no_room(size, f"{free / 1e9:.1f} GB are free")
+
+
+def no_room(size: int, reason: str) -> ScratchError:
+    """What to say of a file of ``size`` bytes that can't be."""
+    return ScratchError(
+        f"no room for a feature map of {size / 1e9:.1f} GB in {tempfile.gettempdir()} "
+        f"({reason}); set TMPDIR to a folder on a larger disk"
+    )
