@@ -113,7 +113,7 @@ def distances(wanted: Tensor, known: Tensor, field: Tensor) -> Tensor:
     """Mean squared difference of patches (N, D) and those at ``field``: (N,) in levels²."""
     parts = []
     for part, places in zip(torch.split(wanted, AT_ONCE), torch.split(field, AT_ONCE), strict=True):
-        apart = part.float() - known[places.clamp(min=0)].float()
+        apart = part.float() - known.index_select(0, places.clamp(min=0)).float()
         parts.append(apart.square_().mean(1))
     return torch.where(field < 0, torch.inf, torch.cat(parts))
 
