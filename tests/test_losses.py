@@ -39,6 +39,14 @@ def test_pictures_by_hand() -> None:
     assert judged.item() == pytest.approx(0.5 * 0.25 + 0.5 * 1.5)
 
 
+def test_the_psnr_of_holes_is_that_of_each_image() -> None:
+    clean, image = torch.zeros(2, 3, 4, 4), torch.zeros(2, 3, 4, 4)
+    image[0, :, :2], image[1, :, 0] = 0.1, 0.01  # 20 dB in a half, 40 dB in a quarter
+    told = losses.psnr(image, clean, torch.tensor([0.5, 0.25]))
+    assert told.item() == pytest.approx(-(20 + 37) / 2, abs=0.1)  # more than 40 is no better
+    assert losses.psnr(clean, clean).item() == pytest.approx(-40)
+
+
 def test_a_pattern_of_four_pixels_is_uneven() -> None:
     torch.manual_seed(0)
     noise = torch.rand(4, 3, 64, 64)

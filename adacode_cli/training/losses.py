@@ -16,12 +16,23 @@ from adacode_cli.model.codebook import Quantised
 from adacode_cli.training.perceptual import SMALLEST, PerceptualNetwork
 
 RESIZED = 0.25  # of the steps, for the perceptual loss
+SMALLEST_ERROR = 1e-4  # 40 dB: beyond, an image is as good as any
 TEMPERATURE = 0.5  # of the contrast (paper, section 4.1)
 
 
 def reconstruction(image: Tensor, clean: Tensor) -> Tensor:
     """L1 (equation 1): mean |x̂ - x| of (B, 3, H, W)."""
     return (image - clean).abs().mean()
+
+
+def psnr(image: Tensor, clean: Tensor, share: Tensor | float = 1.0) -> Tensor:
+    """-PSNR in dB of (B, 3, H, W), the mean over images; ours.
+
+    Where nobody can know, L1 learns the median of what might be there; this learns the mean,
+    which is what PSNR asks for. share: of the pixels that differ at all, (B,) or for all.
+    """
+    error = (image.float() - clean.float()).square().mean(dim=(1, 2, 3)) / share  # (B,)
+    return 10 * (error + SMALLEST_ERROR).log10().mean()
 
 
 def generator(judged: Tensor) -> Tensor:
@@ -149,6 +160,11 @@ class Compared:
         """The share of the pixels that the network draws."""
         return 1.0 if self.hole is None else self.hole.mean()
 
+    @property
+    def shares(self) -> Tensor | float:
+        """The same for each image, (B,)."""
+        return 1.0 if self.hole is None else self.hole.float().mean(dim=(1, 2, 3))
+
 
 def terms(names: Iterable[str], c: Compared) -> dict[str, Tensor]:
     """The named losses; those whose network isn't there are left out."""
@@ -159,6 +175,7 @@ def terms(names: Iterable[str], c: Compared) -> dict[str, Tensor]:
 def image_terms(c: Compared) -> dict[str, Callable[[], Tensor]]:
     """The losses that look at the picture."""
     available = {"reconstruction": lambda: reconstruction(c.shown, c.clean) / c.share}
+    available["psnr"] = lambda: psnr(c.shown, c.clean, c.shares)
     available["evenness"] = lambda: evenness(c.shown)
     if c.perceptual is not None:
         eye = c.perceptual

@@ -5,6 +5,7 @@ from __future__ import annotations
 # Every loss there is: adacode_cli/training/losses.py has a function for each.
 LOSSES = (
     "reconstruction",
+    "psnr",
     "perceptual",
     "adversarial",
     "evenness",

@@ -69,7 +69,10 @@ class Validation:
         told = {"valid/psnr": float(np.mean(psnr))}
         if self.perceptual is not None:
             told["valid/perceptual"] = far
-        loss = weights.get("reconstruction", 1.0) * off + weights.get("perceptual", 0.0) * far
+        # L1 judges where nothing else does.
+        by_l1 = weights.get("reconstruction", 0.0 if "psnr" in weights else 1.0)
+        loss = by_l1 * off + weights.get("perceptual", 0.0) * far
+        loss -= weights.get("psnr", 0.0) * told["valid/psnr"]
         return {**told, "valid/loss": loss}
 
     @torch.no_grad()
