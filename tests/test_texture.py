@@ -15,10 +15,19 @@ from adacode_cli.restore import inpaint as filling
 from adacode_cli.restore import texture
 from adacode_cli.restore.holes import depth_of
 from adacode_cli.restore.inpaint import Filling, inpaint
-from adacode_cli.restore.patch_match import Surroundings, agree, enlarged
+from adacode_cli.restore.patch_match import (
+    RADIUS,
+    Shorter,
+    Surroundings,
+    agree,
+    distances,
+    enlarged,
+    patches,
+    widened,
+)
 from adacode_cli.restore.restorer import Restorer
-from adacode_cli.restore.texture import THIN, levels_of, share_of_patches, textured
-from tests.conftest import tiny_config
+from adacode_cli.restore.texture import THIN, Level, levels_of, share_of_patches, textured
+from tests.conftest import make_photo, tiny_config
 
 SIDE = 160
 HOLE = (slice(50, 110), slice(40, 120))
@@ -74,10 +83,11 @@ def test_holes_are_halved_until_patches_can_be_searched_for(
 ) -> None:
     rgb, mask = tiles(), np.zeros((SIDE, SIDE), bool)
     mask[70:90, 30:130] = True  # 10 deep
-    levels = [rgb, torch.from_numpy(mask), flat(rgb, mask)]
-    assert len(levels_of(*levels)) == 1
+    hole = torch.from_numpy(mask)
+    level = Level(rgb, hole, flat(rgb, mask), hole)
+    assert len(levels_of(level)) == 1
     monkeypatch.setattr(texture, "LARGEST", SIDE * SIDE // 4)
-    assert len(levels_of(*levels)) == 2
+    assert len(levels_of(level)) == 2
 
 
 def test_a_speck_beside_a_wide_hole_needs_no_texture(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -122,13 +132,38 @@ def test_thin_holes_and_those_without_surroundings_stay_as_drawn() -> None:
 def test_every_vote_is_for_a_known_pixel() -> None:
     rgb, mask = tiles(), torch.from_numpy(a_hole())
     black = torch.where(mask, -1.0, rgb)
-    coarse = Surroundings(black[:, ::2, ::2], mask[::2, ::2], torch.Generator().manual_seed(1))
-    around = Surroundings(black, mask, torch.Generator().manual_seed(1))
+    half = mask[::2, ::2]
+    coarse = Surroundings(black[:, ::2, ::2], half, half, torch.Generator().manual_seed(1))
+    around = Surroundings(black, mask, mask, torch.Generator().manual_seed(1))
     field = coarse.anywhere(len(coarse.targets))
     field = around.completed(enlarged(field, coarse, around))
     assert around.usable[field].all()
     votes = torch.full((len(around.targets),), 1e-9)  # however little they weigh
     assert agree(around, field, votes).min() >= 0
+
+
+def test_what_was_drawn_is_nothing_to_take_patches_from() -> None:
+    rgb, unknown = tiles(), torch.from_numpy(a_hole())
+    sought = unknown.clone()
+    sought[:60] = False  # above, the drawing is good enough
+    around = Surroundings(rgb, sought, unknown, torch.Generator().manual_seed(1))
+    assert not (around.usable.view_as(unknown) & widened(unknown)).any()
+    assert torch.equal(around.targets, widened(sought).flatten().nonzero()[:, 0])
+
+
+def test_a_few_components_tell_patches_apart_nearly_as_all_pixels_do() -> None:
+    photo = torch.from_numpy(np.array(make_photo(SIDE, SIDE))).permute(2, 0, 1) / 255
+    none = torch.zeros(SIDE, SIDE, dtype=torch.bool)
+    around = Surroundings(photo, none, none, torch.Generator().manual_seed(1))
+    one, other = around.anywhere(500), around.anywhere(500)
+    short = Shorter(around)(photo)
+    apart = distances(short[one], short, other)
+    whole = (patches(photo, one) - patches(photo, other)).square().sum(1)
+    assert (apart <= whole * 1.001 + 1).all()  # they leave out, and never add
+    assert apart.sum() > 0.9 * whole.sum()
+    middle = patches(photo, torch.tensor([SIDE * 80 + 70])).view(3, 7, 7)
+    seen = photo[:, 80 - RADIUS : 81 + RADIUS, 70 - RADIUS : 71 + RADIUS]
+    assert torch.allclose(middle, 255 * (seen - 0.5), atol=1e-3)
 
 
 def test_the_published_network_sees_white_paint_and_no_mask() -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
+import cv2
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -20,7 +21,9 @@ from adacode_cli.restore.holes import depth_of
 RADIUS = 3  # of a patch, pixels
 SIDE = 2 * RADIUS + 1
 NEIGHBOURS = ((0, 1), (0, -1), (1, 0), (-1, 0))
-AT_ONCE = 1 << 14  # patches that are compared at once: as many as a cache holds
+COMPONENTS = 24  # numbers by which patches are compared
+SAMPLE = 1 << 13  # patches that are looked at to find them
+AT_ONCE = 1 << 12  # patches that are compared at once: as many as a cache holds
 LEAST = 1e-4  # weight of a vote
 FADING = 1.3  # a filling's credibility falls by as much with each pixel from what is known
 
@@ -35,16 +38,21 @@ class Search:
 
 
 class Surroundings:
-    """What a hole may be filled from: (3, h, w) in [0, 1], and the hole (h, w)."""
+    """What a hole may be filled from: (3, h, w) in [0, 1], and the hole (h, w).
 
-    def __init__(self, rgb: Tensor, mask: Tensor, generator: torch.Generator) -> None:
+    unknown: the hole, and what else patches may not come from.
+    """
+
+    def __init__(
+        self, rgb: Tensor, mask: Tensor, unknown: Tensor, generator: torch.Generator
+    ) -> None:
         self.rgb, self.mask, self.generator = rgb, mask, generator
         self.height, self.width = mask.shape
         touched = widened(mask)
         self.targets = touched.flatten().nonzero()[:, 0]  # (N,) where a patch meets the hole
         inside = torch.zeros_like(mask)
         inside[RADIUS : self.height - RADIUS, RADIUS : self.width - RADIUS] = True
-        self.usable = (inside & ~touched).flatten()
+        self.usable = (inside & ~widened(unknown)).flatten()
         self.sources = self.usable.nonzero()[:, 0]
         self.place = torch.full((self.height * self.width,), -1)  # of a pixel among the targets
         self.place[self.targets] = torch.arange(len(self.targets))
@@ -84,10 +92,11 @@ def synthesise(
     start: (3, h, w), with some filling. field: for each of ``around.targets``, the pixel at the
     centre of what it looks like; random at first.
     """
-    known = patches(around.rgb, around.mask)  # (h·w, 147) uint8
+    shorter = Shorter(around)
+    known = shorter(around.rgb)  # (h·w, D)
     field = around.completed(torch.full_like(around.targets, -1) if field is None else field)
     for _ in range(search.rounds):
-        wanted = patches(start, torch.zeros_like(around.mask), around.targets)
+        wanted = shorter(start)[around.targets]  # (N, D)
         apart = distances(wanted, known, field)
         for _ in range(search.passes):
             field, apart = look(around, wanted, known, field, apart, search.farthest)
@@ -95,26 +104,43 @@ def synthesise(
     return start, field
 
 
-def patches(rgb: Tensor, mask: Tensor, at: Tensor | None = None) -> Tensor:
-    """The patch around every pixel, or those ``at`` (N,), in 8 bits: (3, h, w) → (N, 3·7·7).
+class Shorter:
+    """Patches in fewer numbers, whose distances are nearly those of the patches.
 
-    Holes are black.
+    The principal components of a picture's patches: most of what tells two of them apart is in
+    the first few (Jolliffe, 2002, chapter 2).
     """
-    levels = (torch.where(mask, 0.0, rgb).clamp(0, 1) * 255).round()
-    framed = F.pad(levels[None], (RADIUS,) * 4, mode="replicate")[0].to(torch.uint8)
-    windows = framed.unfold(1, SIDE, 1).unfold(2, SIDE, 1)  # (3, h, w, 7, 7)
-    if at is not None:
-        width = rgb.shape[2]
-        windows = windows[:, torch.div(at, width, rounding_mode="floor"), at % width, None]
-    return windows.permute(1, 2, 0, 3, 4).reshape(-1, 3 * SIDE**2)
+
+    def __init__(self, around: Surroundings) -> None:
+        seen = patches(around.rgb, around.anywhere(SAMPLE))  # (n, 147)
+        centred = seen - seen.mean(dim=0)
+        _, vectors = torch.linalg.eigh(centred.T @ centred)  # from the least on
+        self.kernels = vectors[:, -COMPONENTS:].T.reshape(-1, 3, SIDE, SIDE)
+
+    def __call__(self, rgb: Tensor) -> Tensor:
+        """The patch around each pixel of (3, h, w): (h·w, D)."""
+        return F.conv2d(framed(rgb), self.kernels)[0].flatten(1).T.contiguous()
+
+
+def patches(rgb: Tensor, at: Tensor) -> Tensor:
+    """The patches around some pixels (N,) of (3, h, w): (N, 3·7·7), in levels."""
+    windows = framed(rgb)[0].unfold(1, SIDE, 1).unfold(2, SIDE, 1)  # (3, h, w, 7, 7)
+    width = rgb.shape[2]
+    windows = windows[:, torch.div(at, width, rounding_mode="floor"), at % width]
+    return windows.transpose(0, 1).flatten(1)
+
+
+def framed(rgb: Tensor) -> Tensor:
+    """In levels around middle gray, with what patches at the border see: (1, 3, h + 6, w + 6)."""
+    return F.pad(255 * (rgb[None].clamp(0, 1) - 0.5), (RADIUS,) * 4, mode="replicate")
 
 
 def distances(wanted: Tensor, known: Tensor, field: Tensor) -> Tensor:
-    """Mean squared difference of patches (N, D) and those at ``field``: (N,) in levels²."""
+    """Squared difference of patches (N, D) and those at ``field``: (N,)."""
     parts = []
     for part, places in zip(torch.split(wanted, AT_ONCE), torch.split(field, AT_ONCE), strict=True):
-        apart = part.float() - known.index_select(0, places.clamp(min=0)).float()
-        parts.append(apart.square_().mean(1))
+        apart = known.index_select(0, places.clamp(min=0)).sub_(part)
+        parts.append(apart.square_().sum(1))
     return torch.where(field < 0, torch.inf, torch.cat(parts))
 
 
@@ -167,26 +193,26 @@ def likeness(apart: Tensor) -> Tensor:
 
 def agree(around: Surroundings, field: Tensor, weight: Tensor) -> Tensor:
     """Each pixel of the hole as the patches over it say, by their weights: (3, h, w)."""
-    pixels = around.rgb.flatten(1)  # (3, h·w)
+    pixels = around.rgb.flatten(1).T.contiguous()  # (h·w, 3)
     hole = around.mask.flatten().nonzero()[:, 0]
     y, x = torch.div(hole, around.width, rounding_mode="floor"), hole % around.width
-    total, weights = torch.zeros(3, len(hole)), torch.full((len(hole),), 1e-20)
+    total, weights = torch.zeros(len(hole), 3), torch.full((len(hole), 1), 1e-20)
     for dy in range(-RADIUS, RADIUS + 1):
         for dx in range(-RADIUS, RADIUS + 1):
             within = (y >= dy) & (y - dy < around.height) & (x >= dx) & (x - dx < around.width)
             centre = around.place[torch.where(within, hole - dy * around.width - dx, hole)]
-            says = torch.where(within, weight[centre], 0.0)
+            says = torch.where(within, weight[centre], 0.0)[:, None]
             found = torch.where(within, field[centre] + dy * around.width + dx, 0)
-            total += says * pixels[:, found]
+            total.addcmul_(says, pixels.index_select(0, found))
             weights += says
-    filled = pixels.clone()
-    filled[:, hole] = total / weights
-    return filled.view_as(around.rgb)
+    pixels[hole] = total / weights
+    return pixels.T.reshape(around.rgb.shape)
 
 
-def widened(mask: Tensor) -> Tensor:
-    """Every pixel whose patch meets the hole."""
-    return F.max_pool2d(mask[None].float(), SIDE, 1, RADIUS)[0] > 0
+def widened(mask: Tensor, by: int = RADIUS) -> Tensor:
+    """Every pixel whose patch meets the hole; or the hole and so many pixels around it."""
+    square = cv2.getStructuringElement(cv2.MORPH_RECT, (2 * by + 1,) * 2)
+    return torch.from_numpy(cv2.dilate(mask.to(torch.uint8).numpy(), square) > 0)
 
 
 def enlarged(field: Tensor, coarse: Surroundings, fine: Surroundings) -> Tensor:

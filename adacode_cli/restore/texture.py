@@ -8,24 +8,46 @@ and the photo what it looks like from near.
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import NamedTuple
 
 import cv2
 import torch
 from torch import Tensor
 
 from adacode_cli.restore.holes import Mask, depth_of
-from adacode_cli.restore.patch_match import Search, Surroundings, agree, enlarged, synthesise
+from adacode_cli.restore.patch_match import (
+    Search,
+    Surroundings,
+    agree,
+    enlarged,
+    synthesise,
+    widened,
+)
 from adacode_cli.restore.pyramid import composite, half, halve
 
 # Pixels from what is known: the drawing up to here, patches from there; in wide places, patches.
 THIN, WIDE = (12, 24), (0, 1)
 WIDTHS = (64, 96)  # depth of a thin place, and of a wide one
+MARGIN = 8  # pixels of the drawing beyond those, which patches have to agree with
 NEARBY = 96  # pixels, within which a place is as wide as its widest
 COARSEST = 12  # depth of the holes that patches see across
 SMALLEST = 48  # a side of a level, at least
 FEWEST = 64, 0.02  # places to take patches from, and as a share of those that need some
 LARGEST = 1 << 21  # pixels of a level, up to which patches are searched for
 FIRST, MIDDLE, LAST = Search(8, 3, 1 << 16), Search(4, 2, 8), Search(2, 2, 8)
+
+
+class Level(NamedTuple):
+    """The picture at some size, (3, h, w), and what is to become of it, (h, w).
+
+    rgb: the photo, and the drawing where that is good enough. mask: what is to be made of
+    patches. drawn: the drawing there, too. unknown: where patches may not come from.
+    """
+
+    rgb: Tensor
+    mask: Tensor
+    drawn: Tensor
+    unknown: Tensor
 
 
 def textured(rgb: Tensor, mask: Mask, drawn: Tensor) -> Tensor:
@@ -36,11 +58,13 @@ def textured(rgb: Tensor, mask: Mask, drawn: Tensor) -> Tensor:
     depth = torch.from_numpy(depth_of(mask))
     if not is_deep(depth):
         return drawn
-    made = synthesised(levels_of(rgb, torch.from_numpy(mask), drawn))
+    unknown, inside = torch.from_numpy(mask), share_of_patches(depth)
+    sought = unknown & widened(inside > 0, MARGIN)
+    start = Level(composite(rgb, unknown & ~sought, drawn), sought, drawn, unknown)
+    made = synthesised(levels_of(start))
     if made is None:
         return drawn
-    inside = share_of_patches(depth)
-    return composite(drawn, torch.from_numpy(mask), inside * made + (1 - inside) * drawn)
+    return composite(drawn, unknown, inside * made + (1 - inside) * drawn)
 
 
 def is_deep(depth: Tensor) -> bool:
@@ -57,24 +81,32 @@ def share_of_patches(depth: Tensor) -> Tensor:
     return ((depth - begins) / (whole - begins)).clamp(0, 1)
 
 
-def levels_of(rgb: Tensor, mask: Tensor, drawn: Tensor) -> list[tuple[Tensor, Tensor, Tensor]]:
+def levels_of(level: Level) -> list[Level]:
     """Picture, holes and drawing at ever half the size, until patches see across the holes."""
-    levels = [(rgb, mask, drawn)]
-    depth = depth_of(mask.numpy()).max()
-    while (depth > COARSEST or mask.numel() > LARGEST) and min(mask.shape) >= 2 * SMALLEST:
-        rgb, mask = halve(rgb, mask)
-        drawn = composite(rgb, mask, half(drawn))
-        levels.append((rgb, mask, drawn))
+    levels = [level]
+    depth = depth_of(level.mask.numpy()).max()
+    while (depth > COARSEST or level.mask.numel() > LARGEST) and min(
+        level.mask.shape
+    ) >= 2 * SMALLEST:
+        level = halved(level)
+        levels.append(level)
         depth /= 2
     return levels
 
 
-def synthesised(levels: list[tuple[Tensor, Tensor, Tensor]]) -> Tensor | None:
+def halved(level: Level) -> Level:
+    """The same at half the size."""
+    rgb, mask = halve(level.rgb, level.mask)
+    unknown = halve(level.rgb, level.unknown)[1]
+    return Level(rgb, mask, composite(rgb, mask, half(level.drawn)), unknown)
+
+
+def synthesised(levels: list[Level]) -> Tensor | None:
     """The first of ``levels`` made of patches, from the last one on; None where there are none."""
     generator = torch.Generator().manual_seed(0)
     made = before = None
-    for number, (rgb, mask, drawn) in reversed(list(enumerate(levels))):
-        around = Surroundings(rgb, mask, generator)
+    for number, (rgb, mask, drawn, unknown) in reversed(list(enumerate(levels))):
+        around = Surroundings(rgb, mask, unknown, generator)
         fewest = max(FEWEST[0], FEWEST[1] * len(around.targets))
         too_large = before is None and mask.numel() > LARGEST
         if len(around.sources) < fewest or too_large:
