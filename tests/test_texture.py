@@ -106,6 +106,15 @@ def test_a_speck_beside_a_wide_hole_needs_no_texture(monkeypatch: pytest.MonkeyP
     assert len(seen) == 1
 
 
+def test_a_single_wide_hole_tells_how_far_it_is() -> None:
+    torch.manual_seed(0)
+    model = AdaCode(tiny_config("reconstruct", 1).restoring("inpaint", 1))
+    restorer, heard = Restorer(model, torch.device("cpu"), torch.float32), []
+    limits = Filling(reach=10, smallest=24)  # a hole 30 deep: two halvings
+    inpaint(restorer, tiles(), a_hole(), limits, lambda done, of: heard.append((done, of)))
+    assert heard == [(1, 4), (2, 4), (3, 4), (4, 4)]  # three levels, and texture
+
+
 def test_the_same_drawing_gets_the_same_texture() -> None:
     rgb, mask = tiles(), a_hole()
     first, again = (textured(rgb, mask, flat(rgb, mask)) for _ in range(2))

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import count
 
 import torch
 from torch import Tensor
 
-from adacode_cli.restore.holes import Mask, depth_of, find_holes
+from adacode_cli.restore.holes import Hole, Mask, depth_of, find_holes
 from adacode_cli.restore.pyramid import composite, double, halve
 from adacode_cli.restore.restorer import Restorer
 from adacode_cli.restore.texture import is_deep, textured
@@ -44,18 +45,42 @@ def inpaint(
     filling = filling or Filling()
     filled = rgb.clone()
     holes = find_holes(mask, filling.near, filling.context, filling.surround)
-    for done, hole in enumerate(holes, start=1):
-        unknown = mask[hole.rows, hole.columns]  # other holes are no context
+    # Other holes are no context.
+    works = [Work(hole, mask[hole.rows, hole.columns], filling) for hole in holes]
+    done, of = count(1), sum(work.steps for work in works)
+
+    def step() -> None:
+        number = next(done)
+        if on_tile:
+            on_tile(number, of)
+
+    for work in works:
+        hole, inside = work.hole, torch.from_numpy(work.hole.mask)
         known = rgb[:, hole.rows, hole.columns]
-        part = fill(known, unknown, painter(restorer), filling)
-        if filling.texture and is_deep(torch.from_numpy(depth_of(unknown)[hole.mask])):
-            part = textured(known, unknown, part)
-        filled[:, hole.rows, hole.columns][:, torch.from_numpy(hole.mask)] = restorer.finished(
-            part[:, torch.from_numpy(hole.mask)]
-        )
-        if on_tile and len(holes) > 1:
-            on_tile(done, len(holes))
+        part = fill(known, work, painter(restorer), filling, step)
+        if work.textured:
+            part = textured(known, work.unknown, part)
+            step()
+        filled[:, hole.rows, hole.columns][:, inside] = restorer.finished(part[:, inside])
     return filled
+
+
+class Work:
+    """A hole, what is unknown around it, and how much there is to do.
+
+    levels: how often its surroundings are halved. textured: whether it takes patches, too.
+    """
+
+    def __init__(self, hole: Hole, unknown: Mask, filling: Filling) -> None:
+        self.hole, self.unknown = hole, unknown
+        depth = depth_of(unknown)
+        self.levels = levels_for(float(depth.max()), min(unknown.shape), filling)
+        self.textured = filling.texture and is_deep(torch.from_numpy(depth[hole.mask]))
+
+    @property
+    def steps(self) -> int:
+        """Passes of the network, and one for texture."""
+        return self.levels + 1 + self.textured
 
 
 def painter(restorer: Restorer) -> Paint:
@@ -73,28 +98,32 @@ def painter(restorer: Restorer) -> Paint:
     return with_mask if restorer.model.config.in_channels == 4 else with_white
 
 
-def fill(rgb: Tensor, mask: Mask, paint: Paint, filling: Filling) -> Tensor:
-    """(3, h, w) with all of its holes (h, w) filled.
+def fill(
+    rgb: Tensor, work: Work, paint: Paint, filling: Filling, step: Callable[[], None]
+) -> Tensor:
+    """(3, h, w) with all of its holes filled; ``step`` is called after every level.
 
     The picture is reduced until its holes are within the network's reach, and filled; then,
     level by level, the network paints its rim anew, with that filling inside.
     """
-    levels = pyramid(rgb, torch.from_numpy(mask), filling)
+    levels = [(rgb, torch.from_numpy(work.unknown))]
+    for _ in range(work.levels):
+        levels.append(halve(*levels[-1]))
     small, hole = levels.pop()
     filled = composite(small, hole, paint(small, hole))
+    step()
     while levels:
         larger, hole = levels.pop()
         filled = refine(larger, hole, filled, paint, filling)
+        step()
     return filled
 
 
-def pyramid(rgb: Tensor, mask: Tensor, filling: Filling) -> list[tuple[Tensor, Tensor]]:
-    """The picture and its holes at ever half the size, until all is within reach."""
-    levels = [(rgb, mask)]
-    depth = depth_of(mask.numpy()).max()
-    while depth > filling.reach and min(levels[-1][1].shape) >= 2 * filling.smallest:
-        levels.append(halve(*levels[-1]))
-        depth /= 2
+def levels_for(depth: float, side: int, filling: Filling) -> int:
+    """How often a picture is halved until holes so deep are within reach."""
+    levels = 0
+    while depth > filling.reach and side >= 2 * filling.smallest:
+        depth, side, levels = depth / 2, -(-side // 2), levels + 1
     return levels
 
 
