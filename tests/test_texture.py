@@ -26,7 +26,7 @@ from adacode_cli.restore.patch_match import (
     widened,
 )
 from adacode_cli.restore.restorer import Restorer
-from adacode_cli.restore.texture import THIN, Level, levels_of, share_of_patches, textured
+from adacode_cli.restore.texture import THIN, Level, levels_of, share_of_patches, textured, width_of
 from tests.conftest import make_photo, tiny_config
 
 SIDE = 160
@@ -61,6 +61,15 @@ def test_a_pattern_goes_on_in_the_hole() -> None:
     assert (inside - truth).abs().mean() < 0.05
 
 
+def test_patches_take_the_tones_of_the_drawing() -> None:
+    rgb, mask = tiles(), a_hole()
+    darker = torch.where(torch.from_numpy(mask), rgb.mean() - 0.1, rgb)
+    made = textured(torch.where(torch.from_numpy(mask), 0.0, rgb), mask, darker)
+    inside = made[:, HOLE[0], HOLE[1]][:, THIN[1] : -THIN[1], THIN[1] : -THIN[1]]
+    assert inside.mean().item() == pytest.approx(rgb.mean().item() - 0.1, abs=0.03)
+    assert inside.std() > 0.6 * rgb.std()
+
+
 def test_wide_holes_are_patches_up_to_the_rim(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(texture, "WIDTHS", (8, 16))
     rgb, mask = tiles(), a_hole()
@@ -72,7 +81,8 @@ def test_the_share_of_patches_grows_with_depth_and_width() -> None:
     mask = np.zeros((300, 600), bool)
     mask[40:260, 40:260] = True  # 110 deep
     mask[140:164, 300:560] = True  # 12 deep, and far from the other
-    share = share_of_patches(torch.from_numpy(depth_of(mask)))
+    depth = torch.from_numpy(depth_of(mask))
+    share = share_of_patches(depth, width_of(depth))
     assert (share[:, 500:] == 0).all()
     assert (share[100:200, 41:255] == 1).all()
     assert (share[:40] == 0).all()

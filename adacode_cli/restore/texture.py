@@ -1,8 +1,8 @@
 """What a network draws far from anything known is smooth; texture comes from the picture around.
 
 The drawing is reduced until patches see across it, becomes something made of patches there, and
-that, level by level, is enlarged and made to fit again. So the network says what belongs where,
-and the photo what it looks like from near.
+that, level by level, is enlarged and made to fit again. So the network says what belongs where and
+in which tones, and the photo what it looks like from near.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 import cv2
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -29,6 +30,7 @@ from adacode_cli.restore.pyramid import composite, half, halve
 THIN, WIDE = (12, 24), (0, 1)
 WIDTHS = (64, 96)  # depth of a thin place, and of a wide one
 MARGIN = 8  # pixels of the drawing beyond those, which patches have to agree with
+TONES = 4.0  # pixels: what varies more slowly is tone, and the rest texture
 NEARBY = 96  # pixels, within which a place is as wide as its widest
 COARSEST = 12  # depth of the holes that patches see across
 SMALLEST = 48  # a side of a level, at least
@@ -58,13 +60,16 @@ def textured(rgb: Tensor, mask: Mask, drawn: Tensor) -> Tensor:
     depth = torch.from_numpy(depth_of(mask))
     if not is_deep(depth):
         return drawn
-    unknown, inside = torch.from_numpy(mask), share_of_patches(depth)
+    unknown, wide = torch.from_numpy(mask), width_of(depth)
+    inside = share_of_patches(depth, wide)
     sought = unknown & widened(inside > 0, MARGIN)
     start = Level(composite(rgb, unknown & ~sought, drawn), sought, drawn, unknown)
     made = synthesised(levels_of(start))
     if made is None:
         return drawn
-    return composite(drawn, unknown, inside * made + (1 - inside) * drawn)
+    mixed = inside * made + (1 - inside) * drawn
+    tones = smooth(drawn - mixed, unknown)  # of the drawing, which wide places have none of
+    return composite(drawn, unknown, mixed + (1 - wide) * tones)
 
 
 def is_deep(depth: Tensor) -> bool:
@@ -72,13 +77,25 @@ def is_deep(depth: Tensor) -> bool:
     return bool(depth.max() > THIN[0])
 
 
-def share_of_patches(depth: Tensor) -> Tensor:
-    """How much is patches, by depth (h, w): thin places are the network's, wide ones are not."""
+def width_of(depth: Tensor) -> Tensor:
+    """How wide the place around each pixel is, by the depth of the holes (h, w): 0 to 1."""
     square = cv2.getStructuringElement(cv2.MORPH_RECT, (2 * NEARBY + 1,) * 2)
     deepest = torch.from_numpy(cv2.dilate(depth.numpy(), square))
-    wide = ((deepest - WIDTHS[0]) / (WIDTHS[1] - WIDTHS[0])).clamp(0, 1)
+    return ((deepest - WIDTHS[0]) / (WIDTHS[1] - WIDTHS[0])).clamp(0, 1)
+
+
+def share_of_patches(depth: Tensor, wide: Tensor) -> Tensor:
+    """How much is patches, by depth (h, w): thin places are the network's, wide ones are not."""
     begins, whole = (thin + wide * (rim - thin) for thin, rim in zip(THIN, WIDE, strict=True))
     return ((depth - begins) / (whole - begins)).clamp(0, 1)
+
+
+def smooth(x: Tensor, mask: Tensor) -> Tensor:
+    """What of ``x`` (3, h, w) varies slowly, seen within the holes (h, w) alone."""
+    within = mask.float().numpy()
+    share = np.maximum(cv2.GaussianBlur(within, (0, 0), TONES), 1e-6)
+    parts = [cv2.GaussianBlur(plane * within, (0, 0), TONES) / share for plane in x.numpy()]
+    return torch.from_numpy(np.stack(parts))
 
 
 def levels_of(level: Level) -> list[Level]:
