@@ -80,7 +80,7 @@ def test_wide_holes_are_patches_up_to_the_rim(monkeypatch: pytest.MonkeyPatch) -
 def test_the_share_of_patches_grows_with_depth_and_width() -> None:
     mask = np.zeros((300, 600), bool)
     mask[40:260, 40:260] = True  # 110 deep
-    mask[140:164, 300:560] = True  # 12 deep, and far from the other
+    mask[140:156, 300:560] = True  # 8 deep, and far from the other
     depth = torch.from_numpy(depth_of(mask))
     share = share_of_patches(depth, width_of(depth))
     assert (share[:, 500:] == 0).all()

@@ -27,10 +27,10 @@ from adacode_cli.restore.patch_match import (
 from adacode_cli.restore.pyramid import composite, half, halve
 
 # Pixels from what is known: the drawing up to here, patches from there; in wide places, patches.
-THIN, WIDE = (12, 24), (0, 1)
+THIN, WIDE = (8, 16), (0, 1)
 WIDTHS = (64, 96)  # depth of a thin place, and of a wide one
 MARGIN = 8  # pixels of the drawing beyond those, which patches have to agree with
-TONES = 4.0  # pixels: what varies more slowly is tone, and the rest texture
+TONES = 3.0  # pixels: what varies more slowly is tone, and the rest texture
 NEARBY = 96  # pixels, within which a place is as wide as its widest
 COARSEST = 12  # depth of the holes that patches see across
 SMALLEST = 48  # a side of a level, at least
