@@ -47,6 +47,15 @@ def test_the_psnr_of_holes_is_that_of_each_image() -> None:
     assert losses.psnr(clean, clean).item() == pytest.approx(-40)
 
 
+def test_coarse_minds_tones_and_not_texture() -> None:
+    clean = torch.full((1, 3, 32, 32), 0.5)
+    texture, tone = clean.clone(), clean + 0.1
+    texture[..., ::2] += 0.1
+    texture[..., 1::2] -= 0.1
+    assert losses.coarse(texture, clean).item() == pytest.approx(-40)
+    assert losses.coarse(tone, clean).item() == pytest.approx(-20, abs=0.1)
+
+
 def test_a_pattern_of_four_pixels_is_uneven() -> None:
     torch.manual_seed(0)
     noise = torch.rand(4, 3, 64, 64)

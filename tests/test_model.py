@@ -108,7 +108,17 @@ def test_a_configuration_survives_json(config: AdaCodeConfig) -> None:
     assert AdaCodeConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
 
 
-@pytest.mark.parametrize("wrong", [{"scale": 3}, {"family": "x"}, {"task": "x"}, {"codebooks": ()}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"scale": 3},
+        {"family": "x"},
+        {"task": "x"},
+        {"codebooks": ()},
+        {"far_depths": (1,) * 5},
+        {"far_depths": (-1,)},
+    ],
+)
 def test_an_impossible_configuration_names_the_field(wrong: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
         AdaCodeConfig.from_dict({**tiny_config().to_dict(), **wrong})

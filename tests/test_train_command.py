@@ -199,7 +199,9 @@ def test_codes_and_priors_that_do_not_fit_are_refused(
         "of the lite preset"
         in adacode(*three, "--preset", "official", "--patch", "64", check=1).stderr
     )
-    holes = adacode(*three, "--task", "inpaint", "-o", tmp_path / "holes").stdout.strip()
+    assert "such as 64" in adacode(*three, "--task", "inpaint", check=2).stderr
+    inpaint = (*three, "--task", "inpaint", "--patch", "64", "-o", tmp_path / "holes")
+    holes = adacode(*inpaint).stdout.strip()
     assert AdaCode.from_file(holes).config.in_channels == 4
 
 

@@ -19,14 +19,14 @@ from adacode_cli.model import checkpoint
 from adacode_cli.model.adacode import AdaCode
 from adacode_cli.training.code_averages import CodeAverages, perplexity, usage
 from adacode_cli.training.dataset import PatchDataset, find_classes
-from adacode_cli.training.recipes import begin, damage_for
+from adacode_cli.training.recipes import Run, begin, damage_for
 from adacode_cli.training.settings import Settings
 from adacode_cli.training.squeezenet import SqueezeFeatures
-from adacode_cli.training.stages import LITE, Stage, freeze_for
+from adacode_cli.training.stages import LITE, PRESETS, Stage, freeze_for
 from adacode_cli.training.states import States
 from adacode_cli.training.trainer import Lesson, Trainer
 from adacode_cli.training.validation import Validation
-from tests.conftest import Command, tiny_model
+from tests.conftest import Command, tiny_config, tiny_model
 
 CODEBOOK, REPRESENTATION, RESTORATION = (
     LITE[name] for name in ("codebook", "representation", "restoration")
@@ -139,6 +139,33 @@ def test_what_an_older_network_lacks_begins_without_a_say_and_learns() -> None:
     newer.train()(image).image.square().mean().backward()
     moved = [n for n, p in newer.decoder.named_parameters() if p.grad is not None and p.grad.any()]
     assert {"subpixel.conv.weight", "detail.6.free"} <= set(moved)
+
+
+def test_far_sight_begins_without_a_say_sees_farther_and_learns() -> None:
+    torch.manual_seed(0)
+    newer = AdaCode(tiny_config("reconstruct", 1).restoring("inpaint", 1)).eval()
+    older = AdaCode(replace(newer.config, far_depths=())).eval()
+    begin(newer, older)
+    image = torch.rand(1, 4, 64, 352)
+    assert torch.equal(newer(image).image, older(image).image)
+    far = newer.encoder.get_submodule("far")
+    for part in far.modules():
+        if isinstance(part, torch.nn.Conv2d):
+            torch.nn.init.normal_(part.weight, std=0.1)
+    other = image.clone()
+    other[..., 320:] = torch.rand(1, 4, 64, 32)  # 200 pixels from what is looked at
+    near, away = (newer.encoder(x).z[..., :14] for x in (image, other))
+    assert not torch.equal(near, away)
+    assert torch.equal(older.encoder(image).z[..., :14], older.encoder(other).z[..., :14])
+    newer.train()(image).image.square().mean().backward()
+    assert all(p.grad is not None and p.grad.any() for p in far.parameters())
+
+
+def test_patches_that_halve_into_fractions_are_refused(photos: Path, tmp_path: Path) -> None:
+    config = tiny_config("reconstruct", 1).restoring("inpaint", 1)
+    run = Run(photos, tmp_path, settings(1, patch=48))
+    with pytest.raises(UsageError, match="multiple of 32, such as 64"):
+        run.prepare(config, PRESETS["lite"]["finetune"], None)
 
 
 def test_another_run_is_not_continued(photos: Path, tmp_path: Path) -> None:

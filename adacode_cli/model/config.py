@@ -10,6 +10,7 @@ Task = Literal["reconstruct", "sr", "inpaint"]
 
 # The prior lives at stride 8 of the restored image (paper, section 3.1).
 CODE_STRIDE = 8
+FARTHEST = 4  # halvings beyond it, at most
 
 
 def usual_scale(task: str) -> int:
@@ -49,6 +50,8 @@ class AdaCodeConfig:
     # lite restoration: whether strides 8 and 2, too, go around the codes
     deep_skip: bool = False
     fine_skip: bool = False
+    # lite restoration: residual blocks at strides 16, 32 and so on, as far as there are numbers
+    far_depths: tuple[int, ...] = ()
     subpixel: bool = False  # lite only: whether kernels of their own draw each part of a pixel
 
     def __post_init__(self) -> None:
@@ -60,16 +63,22 @@ class AdaCodeConfig:
             raise ValueError(f"scale is {self.scale!r}; it must be 1, 2 or 4")
         if not self.codebooks:
             raise ValueError("codebooks is empty; AdaCode needs at least one")
-        if len(self.widths) != 4:
-            raise ValueError(f"widths is {self.widths}; it must be four channel counts")
-        if len(self.encoder_depths) != 2 or len(self.decoder_depths) != 2:
-            raise ValueError("encoder_depths and decoder_depths must be two numbers each")
         for name in ("deep_skip", "fine_skip", "subpixel"):
             if type(getattr(self, name)) is not bool:
                 raise ValueError(f"{name} is {getattr(self, name)!r}; it must be true or false")
         if self.fine_skip and self.scale == 4:
             raise ValueError("fine_skip is true; at ×4 the input has nothing at stride 2")
+        self.check_lengths()
         self.check_sizes()
+
+    def check_lengths(self) -> None:
+        """Raise ``ValueError`` where there are more or fewer numbers than places for them."""
+        if len(self.widths) != 4:
+            raise ValueError(f"widths is {self.widths}; it must be four channel counts")
+        if len(self.encoder_depths) != 2 or len(self.decoder_depths) != 2:
+            raise ValueError("encoder_depths and decoder_depths must be two numbers each")
+        if len(self.far_depths) > FARTHEST:
+            raise ValueError(f"far_depths is {self.far_depths}; at most {FARTHEST} numbers")
 
     def check_sizes(self) -> None:
         """Raise ``ValueError`` for a number that no network has: a file may claim anything."""
@@ -78,6 +87,7 @@ class AdaCodeConfig:
             ("in_channels", (self.in_channels,), 3, 4),
             ("encoder_depths", self.encoder_depths, 0, 64),
             ("decoder_depths", self.decoder_depths, 0, 64),
+            ("far_depths", self.far_depths, 0, 64),
             ("codebooks", (len(self.codebooks),), 1, 256),
             ("codes", [book.codes for book in self.codebooks], 1, 1 << 20),
             ("dim", [book.dim for book in self.codebooks], 1, 4096),
@@ -89,7 +99,7 @@ class AdaCodeConfig:
     @property
     def multiple(self) -> int:
         """The input's height and width must be multiples of this many pixels."""
-        window = 8 if self.family == "official" else 1
+        window = 8 if self.family == "official" else 2 ** len(self.far_depths)
         return max(1, CODE_STRIDE * window // self.scale)
 
     def restoring(self, task: Task, scale: int) -> AdaCodeConfig:
@@ -104,6 +114,7 @@ class AdaCodeConfig:
             encoder_depths=(1, 4),  # a block at stride 8 sees twice as far for half the price
             deep_skip=True,
             fine_skip=scale < 4,
+            far_depths=(2, 2) if task == "inpaint" else (),
             subpixel=True,
         )
 

@@ -98,13 +98,43 @@ class LiteRestorationEncoder(LiteCleanEncoder):
         # quantised; stride 8 is where far sight is cheap.
         self.skip8 = conv_upsample(at8, at4, gain=0.1) if config.deep_skip else None
         self.skip2 = FineSkip(config) if config.fine_skip else None
+        self.far = FarSight(at8, config.far_depths) if config.far_depths else None
 
     def forward(self, image: Tensor) -> Features:
         x = self.at_stride4(image)  # (B, C₄, 2h, 2w)
-        z = self.blocks8(self.down(x))  # (B, C, h, w)
+        z = self.at_stride8(self.down(x))  # (B, C, h, w)
         skip4 = self.skip4(x) if self.skip8 is None else self.skip4(x) + self.skip8(z)
         skip2 = None if self.skip2 is None else self.skip2(image)
         return Features(z, (skip4, skip2), base=image)
+
+    def at_stride8(self, x: Tensor) -> Tensor:
+        """The blocks at stride 8, with what is seen from farther off between their halves."""
+        if self.far is None:
+            return self.blocks8(x)
+        half = len(self.blocks8) // 2
+        return self.blocks8[half:](self.far(self.blocks8[:half](x)))
+
+
+class FarSight(nn.Module):
+    """The lower half of a U-Net: (B, C, h, w) → the same, and ``x`` itself at first.
+
+    Each level has half the size, so a block sees twice as far for a quarter of the work.
+    depths: residual blocks of each level, from the finest on.
+    """
+
+    def __init__(self, channels: int, depths: tuple[int, ...]) -> None:
+        super().__init__()
+        depth, *farther = depths
+        self.down = he_(conv3(channels, channels, stride=2))
+        self.blocks = res_blocks(channels, depth)
+        self.farther = FarSight(channels, tuple(farther)) if farther else None
+        self.up = conv_upsample(channels, channels, gain=0.0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.blocks(self.down(x))  # (B, C, h/2, w/2)
+        if self.farther is not None:
+            y = self.farther(y)
+        return x + self.up(y)
 
 
 class FineSkip(nn.Module):

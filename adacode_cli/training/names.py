@@ -6,6 +6,7 @@ from __future__ import annotations
 LOSSES = (
     "reconstruction",
     "psnr",
+    "coarse",
     "perceptual",
     "adversarial",
     "evenness",

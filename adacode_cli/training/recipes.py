@@ -65,6 +65,7 @@ class Run:
     def prepare(self, config: AdaCodeConfig, stage: Stage, teacher: AdaCode | None) -> Lesson:
         """Photos that can be used, some of them kept aside, and the networks that watch."""
         settings, damage = self.settings, damage_for(config)
+        check_patch(settings.patch, config)
         classes = usable_classes(find_classes(self.photos), settings.patch, self.out)
         if self.valid is not None:
             aside = [p for photos in find_classes(self.valid).values() for p in photos]
@@ -152,11 +153,13 @@ def train_all(run: Run, task: Task, scale: int, codes: int, dim: int, report: Re
     """The three stages in order, each class of the folder with a codebook of its own.
 
     Each stage has its share of the budget. Started again, it goes on where it stopped.
-    Raises ``UsageError`` when the folder has no classes.
+    Raises ``UsageError`` when the folder has no classes, or patches can't be halved so often.
     """
     classes = list(find_classes(run.photos))
     if classes == [run.photos.name]:
         raise UsageError(f"{run.photos}: no subfolders; give each class a folder of its own")
+    anyhow = clean_config(run.settings.preset, (CodebookConfig(classes[0], codes, dim),))
+    check_patch(run.settings.patch, anyhow.restoring(task, scale))
     books, first = [], None
     for name in classes:
         part = SHARES[0] / len(classes)
@@ -195,6 +198,16 @@ def damage_for(config: AdaCodeConfig) -> Damage:
     if config.task == "inpaint":
         return Holed(mask_channel=config.in_channels == 4)
     return Degraded(config.scale)
+
+
+def check_patch(patch: int, config: AdaCodeConfig) -> None:
+    """Raise ``UsageError`` for a side that doesn't become whole features all the way down."""
+    wanted = config.scale * config.multiple
+    if patch % wanted:
+        raise UsageError(
+            f"patches of {patch} pixels: this network needs a multiple of {wanted}, such as "
+            f"{-(-patch // wanted) * wanted}"
+        )
 
 
 def usable_classes(classes: dict[str, list[Path]], patch: int, out: Path) -> dict[str, list[Path]]:
