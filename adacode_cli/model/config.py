@@ -10,7 +10,7 @@ Task = Literal["reconstruct", "sr", "inpaint"]
 
 # The prior lives at stride 8 of the restored image (paper, section 3.1).
 CODE_STRIDE = 8
-FARTHEST = 4  # halvings beyond it, at most
+FARTHEST = 3  # halvings beyond it, at most
 
 
 def usual_scale(task: str) -> int:

@@ -24,6 +24,7 @@ NEIGHBOURS = ((0, 1), (0, -1), (1, 0), (-1, 0))
 COMPONENTS = 24  # numbers by which patches are compared
 SAMPLE = 1 << 13  # patches that are looked at to find them
 AT_ONCE = 1 << 12  # patches that are compared at once: as many as a cache holds
+SAME = 3 * SIDE**2  # squared difference of patches that are a level apart: as good as none
 LEAST = 1e-4  # weight of a vote
 FADING = 1.3  # a filling's credibility falls by as much with each pixel from what is known
 
@@ -136,7 +137,7 @@ def framed(rgb: Tensor) -> Tensor:
 
 
 def distances(wanted: Tensor, known: Tensor, field: Tensor) -> Tensor:
-    """Squared difference of patches (N, D) and those at ``field``: (N,)."""
+    """Squared difference of patches (N, D) and those at ``field``: (N,) in levels²."""
     parts = []
     for part, places in zip(torch.split(wanted, AT_ONCE), torch.split(field, AT_ONCE), strict=True):
         apart = known.index_select(0, places.clamp(min=0)).sub_(part)
@@ -188,7 +189,7 @@ def likeness(apart: Tensor) -> Tensor:
     """A vote's weight by how well its patch fits: (N,)."""
     spread = apart.quantile(0.75) if len(apart) < 1 << 24 else apart.median()
     # However bad they all are, those over a pixel have to settle on something.
-    return (-apart / (2 * spread.clamp(min=1))).exp().clamp(min=LEAST)
+    return (-apart / (2 * spread.clamp(min=SAME))).exp().clamp(min=LEAST)
 
 
 def agree(around: Surroundings, field: Tensor, weight: Tensor) -> Tensor:

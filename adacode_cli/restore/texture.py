@@ -67,9 +67,8 @@ def textured(rgb: Tensor, mask: Mask, drawn: Tensor) -> Tensor:
     made = synthesised(levels_of(start))
     if made is None:
         return drawn
-    mixed = inside * made + (1 - inside) * drawn
-    tones = smooth(drawn - mixed, unknown)  # of the drawing, which wide places have none of
-    return composite(drawn, unknown, mixed + (1 - wide) * tones)
+    made = made + (1 - wide) * smooth(drawn - made, sought)  # wide drawings have no tones
+    return composite(drawn, sought, inside * made + (1 - inside) * drawn)
 
 
 def is_deep(depth: Tensor) -> bool:
@@ -114,7 +113,7 @@ def levels_of(level: Level) -> list[Level]:
 def halved(level: Level) -> Level:
     """The same at half the size."""
     rgb, mask = halve(level.rgb, level.mask)
-    unknown = halve(level.rgb, level.unknown)[1]
+    unknown = half(level.unknown[None].float())[0] > 0
     return Level(rgb, mask, composite(rgb, mask, half(level.drawn)), unknown)
 
 

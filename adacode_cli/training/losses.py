@@ -36,10 +36,10 @@ def psnr(image: Tensor, clean: Tensor, share: Tensor | float = 1.0) -> Tensor:
 
 
 def coarse(image: Tensor, clean: Tensor, share: Tensor | float = 1.0) -> Tensor:
-    """The same of means over 4×4 pixels; ours.
+    """-PSNR in dB of the means over 4×4 pixels of (B, 3, H, W), sides of 4 or more; ours.
 
     A perceptual loss lets tones wander for the sake of texture; this holds them, and leaves
-    texture alone.
+    texture alone. share: of the pixels that differ at all, as for ``psnr``.
     """
     return psnr(F.avg_pool2d(image.float(), 4), F.avg_pool2d(clean.float(), 4), share)
 
