@@ -19,7 +19,7 @@ from adacode_cli.model import checkpoint
 from adacode_cli.model.adacode import AdaCode
 from adacode_cli.training.code_averages import CodeAverages, perplexity, usage
 from adacode_cli.training.dataset import PatchDataset, find_classes
-from adacode_cli.training.recipes import Run, begin, damage_for
+from adacode_cli.training.recipes import Run, begin, damage_for, train_all
 from adacode_cli.training.settings import Settings
 from adacode_cli.training.squeezenet import SqueezeFeatures
 from adacode_cli.training.stages import LITE, PRESETS, Stage, freeze_for
@@ -166,6 +166,16 @@ def test_patches_that_halve_into_fractions_are_refused(photos: Path, tmp_path: P
     run = Run(photos, tmp_path, settings(1, patch=48))
     with pytest.raises(UsageError, match="multiple of 32, such as 64"):
         run.prepare(config, PRESETS["lite"]["finetune"], None)
+
+
+def test_what_the_last_stage_would_refuse_is_refused_before_the_first(
+    photos: Path, tmp_path: Path
+) -> None:
+    run = Run(photos, tmp_path / "run", settings(1, patch=48))
+    for task, scale, problem in (("inpaint", 4, "inpaint ×4"), ("inpaint", 1, "such as 64")):
+        with pytest.raises(UsageError, match=problem):
+            train_all(run, task, scale, 8, 4, lambda *_: None)  # type: ignore[arg-type]
+    assert not run.out.exists()
 
 
 def test_another_run_is_not_continued(photos: Path, tmp_path: Path) -> None:

@@ -132,9 +132,7 @@ def train_restoration(
     Raises ``CheckpointError`` when ``prior`` is not a stage II network, ``UsageError`` for a
     task that knows no such scale.
     """
-    if task not in SCALES or scale not in SCALES[task]:
-        known = ", ".join(f"{t} ×{s}" for t, scales in SCALES.items() for s in scales)
-        raise UsageError(f"no task is {task} ×{scale}; there are {known}")
+    check_task(task, scale)
     teacher = read_prior(prior, run.settings.preset)
     torch.manual_seed(run.settings.seed)
     model = AdaCode(teacher.config.restoring(task, scale))
@@ -153,13 +151,16 @@ def train_all(run: Run, task: Task, scale: int, codes: int, dim: int, report: Re
     """The three stages in order, each class of the folder with a codebook of its own.
 
     Each stage has its share of the budget. Started again, it goes on where it stopped.
-    Raises ``UsageError`` when the folder has no classes, or patches can't be halved so often.
+    Raises ``UsageError`` when the folder has no classes, for a task that knows no such scale,
+    and for patches that can't be halved so often.
     """
     classes = list(find_classes(run.photos))
     if classes == [run.photos.name]:
         raise UsageError(f"{run.photos}: no subfolders; give each class a folder of its own")
-    anyhow = clean_config(run.settings.preset, (CodebookConfig(classes[0], codes, dim),))
-    check_patch(run.settings.patch, anyhow.restoring(task, scale))
+    # What the last stage would refuse is refused before the first.
+    check_task(task, scale)
+    clean = clean_config(run.settings.preset, (CodebookConfig(classes[0], codes, dim),))
+    check_patch(run.settings.patch, clean.restoring(task, scale))
     books, first = [], None
     for name in classes:
         part = SHARES[0] / len(classes)
@@ -198,6 +199,13 @@ def damage_for(config: AdaCodeConfig) -> Damage:
     if config.task == "inpaint":
         return Holed(mask_channel=config.in_channels == 4)
     return Degraded(config.scale)
+
+
+def check_task(task: str, scale: int) -> None:
+    """Raise ``UsageError`` for a task that knows no such scale."""
+    if task not in SCALES or scale not in SCALES[task]:
+        known = ", ".join(f"{t} ×{s}" for t, scales in SCALES.items() for s in scales)
+        raise UsageError(f"no task is {task} ×{scale}; there are {known}")
 
 
 def check_patch(patch: int, config: AdaCodeConfig) -> None:
