@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+from collections import Counter
 from dataclasses import replace
 from functools import partial
 from types import SimpleNamespace
@@ -15,8 +17,10 @@ from torch import Tensor
 from adacode_cli.errors import UsageError
 from adacode_cli.model.adacode import AdaCode
 from adacode_cli.model.config import Task, official_config
+from adacode_cli.model.swin import SwinBlock
 from adacode_cli.restore import store
-from adacode_cli.restore.bands import Banded, Run, bands, stored
+from adacode_cli.restore.banded import Banded, stored
+from adacode_cli.restore.bands import Run, bands
 from adacode_cli.restore.restorer import Restorer, pad
 from adacode_cli.restore.statistics import squares
 from adacode_cli.restore.store import ScratchError, Store
@@ -145,6 +149,22 @@ def test_nothing_is_computed_twice() -> None:
     assert all(count == banded.height for banded, count in done.items() if not banded.free)
 
 
+def test_no_window_is_computed_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither where bands end inside of windows nor when another statistic is taken."""
+    rows: Counter[SwinBlock] = Counter()
+    band = SwinBlock.band
+
+    def counted(block: SwinBlock, x: Tensor, above: int, below: int) -> Tensor:
+        rows[block] += x.shape[2]
+        return band(block, x, above, below)
+
+    monkeypatch.setattr(SwinBlock, "band", counted)
+    monkeypatch.setattr(store, "BAND", 0)  # the least: 8 rows at once
+    restorer_of(small_official("sr", 4), Tiling(rows=40)).restore(photo(3, 96, 24))
+    assert len(rows) == 48  # the encoder's and the weight map's
+    assert set(rows.values()) == {48}  # of stride 8: half of the input's
+
+
 def test_what_is_kept_does_not_grow_with_the_height() -> None:
     model = tiny_model()
 
@@ -184,6 +204,45 @@ def test_maps_that_memory_has_no_room_for_go_to_a_file(
     in_memory = restorer_of(model, Tiling(rows=16), dtype).restore(image)
     monkeypatch.setattr(store, "IN_MEMORY", 0)
     assert torch.equal(restorer_of(model, Tiling(rows=16), dtype).restore(image), in_memory)
+
+
+def test_files_take_two_maps_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is read for the last time makes room for what comes from it."""
+    taken: dict[int, int] = {}
+    most = 0
+    write = Store.write
+
+    def noted(written: Store, top: int, rows: Tensor) -> None:
+        nonlocal most
+        write(written, top, rows)
+        taken[id(written)] = sum(os.fstat(f.fileno()).st_size for f in written.files.values())
+        most = max(most, sum(taken.values()))
+
+    def gone(closed: Store, top: int) -> None:
+        let_go(closed, top)
+        taken[id(closed)] = sum(os.fstat(f.fileno()).st_size for f in closed.files.values())
+
+    let_go = Store.let_go
+    monkeypatch.setattr(Store, "write", noted)
+    monkeypatch.setattr(Store, "let_go", gone)
+    monkeypatch.setattr(store, "IN_MEMORY", 0)
+    monkeypatch.setattr(store, "BAND", 0)
+    restorer_of(small_official("sr", 4), Tiling(rows=16)).restore(photo(3, 96, 32))
+    largest = 32 * 4 * (4 * 96) * (4 * 32)  # 32 channels of float32
+    assert 2 * largest < most < 2.2 * largest
+    assert sum(taken.values()) == 0
+
+
+def test_rows_that_were_let_go_are_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "IN_MEMORY", 0)
+    rows = torch.rand(1, 4, 64, 5)
+    kept = Store(rows.shape, CPU)
+    kept.write(0, rows[..., :30, :])
+    kept.write(30, rows[..., 30:, :])
+    kept.let_go(23)  # in files of 4 rows each
+    assert torch.equal(kept.read(20, 64), rows[..., 20:, :])
+    with pytest.raises(KeyError):
+        kept.read(19, 21)
 
 
 def test_a_disk_without_room_for_maps_is_told_before_it_is_full(

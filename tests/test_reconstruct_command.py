@@ -156,11 +156,11 @@ def test_codes_find_smaller_bands_where_memory_ends(monkeypatch: pytest.MonkeyPa
     restorer.tiling = Tiling(rows=64)
     noted, ways = restorer.noted, []
 
-    def scarce(image: torch.Tensor, way: Way) -> Any:
+    def scarce(image: torch.Tensor, way: Way, pick: Any) -> Any:
         ways.append(way.rows)
         if way.rows > 16:
             raise RuntimeError("can't allocate memory")
-        return noted(image, way)
+        return noted(image, way, pick)
 
     monkeypatch.setattr(restorer, "noted", scarce)
     assert (encode(restorer, image).indices == whole.indices).mean() > 0.99

@@ -11,118 +11,14 @@ is computed, and kept in a store, when the network asks for them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from adacode_cli.restore.banded import Banded, Rows
 from adacode_cli.restore.store import Store
-
-Rows = tuple[int, int]  # from, up to
-
-
-class Step(NamedTuple):
-    """How rows come about.
-
-    reach: which rows of every source a span of rows needs; it may point beyond the borders.
-    compute: the span, and those rows of each source that exist → the span's rows.
-    """
-
-    reach: Callable[[int, int], Rows]
-    compute: Callable[[int, int, list[Tensor]], Tensor]
-
-
-def same(top: int, bottom: int) -> Rows:
-    """Each row needs its own."""
-    return top, bottom
-
-
-class Banded:
-    """A map (B, C, h, w), or (B, h, w) of indices, by the way its rows are computed.
-
-    local: whether a row needs others than its own. free: whether rows cost nothing to get again.
-    """
-
-    requires_grad = False
-
-    def __init__(
-        self,
-        shape: Sequence[int],
-        dtype: torch.dtype,
-        device: torch.device,
-        step: Step,
-        sources: Sequence[Banded] = (),
-        *,
-        local: bool = False,
-        free: bool = False,
-    ) -> None:
-        self.shape, self.dtype, self.device = torch.Size(shape), dtype, device
-        self.step, self.sources = step, tuple(sources)
-        self.local, self.free = local, free
-        kind = device.type
-        self.autocast = (torch.is_autocast_enabled(kind), torch.get_autocast_dtype(kind))
-        self.store: Store | None = None
-
-    @property
-    def height(self) -> int:
-        """Rows."""
-        return self.shape[-2]
-
-    def compute(self, top: int, bottom: int, rows: list[Tensor]) -> Tensor:
-        """Rows from those of the sources, in the precision of the time it was noted."""
-        enabled, dtype = self.autocast
-        with torch.autocast(self.device.type, dtype, enabled=enabled):
-            return self.step.compute(top, bottom, rows)
-
-    def settle(self) -> Store:
-        """Compute all rows now, into a store that is read from here on."""
-        if self.store is None:
-            store = Store(self.shape, self.device, self.dtype)
-            for top, (rows,) in bands([self], store.band):
-                store.write(top, rows)
-            self.store, self.sources, self.local, self.free = store, (), False, True
-            self.step = Step(same, lambda top, bottom, _: store.read(top, bottom))
-        return self.store
-
-    @classmethod
-    def __torch_function__(
-        cls,
-        function: Callable[..., Any],
-        types: Sequence[type],
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:
-        from adacode_cli.restore.noted import NOTED
-
-        if function not in NOTED:
-            raise TypeError(f"{getattr(function, '__name__', function)} can't be done in bands")
-        return NOTED[function](function, *args, **(kwargs or {}))
-
-    def float(self) -> Banded:
-        """In float32."""
-        return noted_pixels(Tensor.float, self)
-
-    def __getitem__(self, key: Any) -> Banded:
-        return noted_pixels(Tensor.__getitem__, self, key)
-
-    def __add__(self, other: Any) -> Banded:
-        return noted_pixels(torch.add, self, other)
-
-    def __sub__(self, other: Any) -> Banded:
-        return noted_pixels(torch.sub, self, other)
-
-    def __mul__(self, other: Any) -> Banded:
-        return noted_pixels(torch.mul, self, other)
-
-    __radd__, __rmul__ = __add__, __mul__
-
-
-def noted_pixels(function: Callable[..., Tensor], *args: Any) -> Banded:
-    """What an operator notes."""
-    from adacode_cli.restore.noted import note_pixels
-
-    return note_pixels(function, *args)
 
 
 class Run:
@@ -136,6 +32,7 @@ class Run:
             self.follow(banded)
         self.kept = {banded for banded in self.order if self.pays(banded)}
         self.last_reads = self.reads_that_end()
+        self.stores: dict[Banded, Store] = {}  # maps that are written as they are computed
         self.rows: dict[Banded, Tensor] = {}  # those at hand
         self.start: dict[Banded, int] = {}  # where they begin
         self.end: dict[Banded, int] = {}  # how far each map has been computed
@@ -164,6 +61,25 @@ class Run:
             ends.setdefault(max(self.readers[banded], key=place.__getitem__), []).append(banded)
         return ends
 
+    def passing(self) -> dict[Banded, Store]:
+        """Sources that nothing will be computed from once the wanted maps are there."""
+        awaited = dict.fromkeys(self.wanted, False)
+        stores = {banded: banded.store for banded in self.order if banded.store is not None}
+        return {banded: store for banded, store in stores.items() if not expect(banded, awaited)}
+
+    def worth_storing(self) -> list[Banded]:
+        """The wanted maps, and what will be read again and is dear to compute again."""
+        worth: list[Banded] = []
+        dear: set[Banded] = set()
+        for banded in self.order:
+            if banded.dear or dear.intersection(banded.sources):
+                dear.add(banded)
+            whole = banded in dear and banded.unread and len(banded.shape) == 4
+            if banded in self.wanted or whole:
+                worth.append(banded)
+                dear.discard(banded)
+        return worth
+
     @torch.no_grad()
     def band(self, top: int, bottom: int) -> list[Tensor]:
         """The next rows of the wanted maps; each map on the way goes as far as it must, once."""
@@ -188,6 +104,7 @@ class Run:
             last = min(banded.height, max(b for _, b in asked))
             if banded in self.kept:
                 first = max(first, self.end.get(banded, 0))
+                last = min(banded.height, banded.step.complete(last))
             if first < last:
                 spans[banded] = (first, last)
         return spans, firsts
@@ -196,6 +113,8 @@ class Run:
         """Compute rows, and keep those from ``first`` on."""
         reach = banded.step.reach(top, bottom)
         fresh = banded.compute(top, bottom, [self.at_hand(s, *reach) for s in banded.sources])
+        if banded in self.stores:
+            self.stores[banded].write(top, fresh)
         start, self.end[banded] = top, bottom
         if banded in self.kept and banded in self.rows and first < top:
             old = self.rows[banded][..., max(0, first - self.start[banded]) :, :]
@@ -207,13 +126,17 @@ class Run:
         """Let go of the rows that the next band doesn't reach."""
         if banded not in self.rows:
             return
-        ends = [(reader, self.end.get(reader, 0)) for reader in self.readers[banded]]
-        first = max(0, min(reader.step.reach(end, end)[0] for reader, end in ends))
+        first = self.first_needed(banded)
         rows, start = self.rows[banded], self.start[banded]
         if first > start:
             # A copy: a view would keep them all.
             self.rows[banded] = rows[..., first - start :, :].clone()
             self.start[banded] = start + min(first - start, rows.shape[-2])
+
+    def first_needed(self, banded: Banded) -> int:
+        """The first row that the next band reaches."""
+        ends = [(reader, self.end.get(reader, 0)) for reader in self.readers[banded]]
+        return max(0, min(reader.step.reach(end, end)[0] for reader, end in ends))
 
     def at_hand(self, banded: Banded, top: int, bottom: int) -> Tensor:
         """Rows that were computed already, as far as the map has them."""
@@ -226,6 +149,37 @@ class Run:
         return rows[..., top - start : bottom - start, :]
 
 
+def expect(banded: Banded, awaited: dict[Banded, bool]) -> bool:
+    """Whether a map, or one computed from it, has yet to be read; ``awaited`` knows of some."""
+    if banded not in awaited:
+        readers = (expect(reader, awaited) for reader in banded.readers)
+        awaited[banded] = banded.unread != 0 or any(readers)
+    return awaited[banded]
+
+
+def settle(banded: Banded) -> Store:
+    """Compute all rows now, into a store that is read from here on.
+
+    What nothing else will be computed from makes room on the disk as this map needs it.
+    """
+    if banded.store is not None:
+        return banded.store
+    run = Run([banded])
+    passing = run.passing()
+    going = sum(store.on_disk for store in passing.values())
+    for each in run.worth_storing():
+        run.stores[each] = Store(each.shape, each.device, each.dtype, going)
+    step = run.stores[banded].band
+    for top in range(0, banded.height, step):
+        run.band(top, min(top + step, banded.height))
+        for source, read in passing.items():
+            read.let_go(run.first_needed(source))
+    for each, store in run.stores.items():
+        if run.end.get(each) == each.height:
+            each.read_from(store)
+    return run.stores[banded]
+
+
 def bands(
     wanted: Sequence[Any], step: int, start: int = 0, stop: int | None = None
 ) -> Iterator[tuple[int, list[Tensor]]]:
@@ -236,17 +190,3 @@ def bands(
     run, end = Run(wanted), wanted[0].shape[-2] if stop is None else stop
     for top in range(start, end, step):
         yield top, run.band(top, min(top + step, end))
-
-
-def stored(tensor: Tensor, device: torch.device | None = None) -> Any:
-    """A map that is there already; its rows go to ``device`` when they are needed.
-
-    It is a ``Banded`` that a network may take for a tensor; what comes out of that is one, too.
-    """
-    where = device or tensor.device
-
-    def read(top: int, bottom: int, _: list[Tensor]) -> Tensor:
-        rows = tensor[..., top:bottom, :].to(where)
-        return rows.contiguous(memory_format=torch.channels_last) if rows.dim() == 4 else rows
-
-    return Banded(tensor.shape, tensor.dtype, where, Step(same, read), free=True)

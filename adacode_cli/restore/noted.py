@@ -14,7 +14,9 @@ from adacode_cli.model.codebook import lookup, nearest
 from adacode_cli.model.fill import holes_of
 from adacode_cli.model.swin import WINDOW, SwinBlock, swin_block
 from adacode_cli.model.winograd import convolution
-from adacode_cli.restore.bands import Banded, Rows, Step, bands, same, stored
+from adacode_cli.restore.banded import Banded, Rows, Step, same, stored
+from adacode_cli.restore.bands import bands, settle
+from adacode_cli.restore.foresight import foreseen_moments
 from adacode_cli.restore.statistics import known_moments
 
 
@@ -218,7 +220,11 @@ def note_group_norm(
     eps: float,
 ) -> Banded:
     """Normalisation by the statistics of the whole image; unless they are known, taken now."""
-    mean, variance = known_moments(weight) or source.settle().statistics(num_groups)
+    mean, variance = (
+        known_moments(weight)
+        or foreseen_moments(num_groups)
+        or settle(source).statistics(num_groups)
+    )
     each = source.shape[1] // num_groups
     gain = weight.float() * (variance + eps).rsqrt().repeat_interleave(each).to(weight.device)
     offset = bias.float() - mean.repeat_interleave(each).to(weight.device) * gain
@@ -236,12 +242,16 @@ def note_swin_block(_function: Callable[..., Tensor], source: Banded, block: Swi
             -(-(bottom - shift) // WINDOW) * WINDOW + shift,
         )
 
-    def compute(top: int, bottom: int, rows: Tensor) -> Tensor:
+    def compute(top: int, bottom: int, rows: list[Tensor]) -> Tensor:
         first, last = reach(top, bottom)
-        done = block.band(rows, above=max(0, -first), below=max(0, last - height))
+        done = block.band(rows[0], above=max(0, -first), below=max(0, last - height))
         return done[..., top - max(0, first) : bottom - max(0, first), :]
 
-    return note_local(source, source.shape, reach, compute)
+    def complete(bottom: int) -> int:
+        return reach(bottom, bottom)[1]
+
+    step, like = Step(reach, compute, complete), (source.shape, source.dtype, source.device)
+    return Banded(*like, step, [source], local=True, dear=True)
 
 
 def note_whole(function: Callable[..., Any], source: Banded) -> tuple[Banded, ...]:

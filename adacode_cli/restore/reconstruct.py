@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from adacode_cli.model.adacode import AdaCode
 from adacode_cli.model.config import CODE_STRIDE
-from adacode_cli.restore.bands import bands, stored
+from adacode_cli.restore.banded import stored
+from adacode_cli.restore.bands import bands
 from adacode_cli.restore.codes import Codes, CodesError
 from adacode_cli.restore.restorer import Restorer
 from adacode_cli.restore.tiling import OnTile
@@ -27,8 +30,7 @@ def encode(restorer: Restorer, image: Tensor, on_tile: OnTile | None = None) -> 
 
     def compute(way: Way, top: int) -> Iterator[Tensor]:
         restorer.model.to(way.device)
-        noted = restorer.noted(image, way)
-        wanted = [noted.indices, noted.weight_map, noted.features.z]
+        wanted = restorer.noted(image, way, lambda r: [r.indices, r.weight_map, r.features.z])
         step, first = max(1, way.rows // CODE_STRIDE), top // CODE_STRIDE
         for _, (indices, weights, z) in bands(wanted, step, first):
             if not torch.isfinite(z.sum()):  # codes of what is no number look like any others
@@ -52,13 +54,17 @@ def decode(restorer: Restorer, codes: Codes, on_tile: OnTile | None = None) -> T
     def compute(way: Way, top: int) -> Iterator[Tensor]:
         restorer.model.to(way.device)
         with way.computing():
-            merged = restorer.model.represent(*(stored(t, way.device) for t in codes.tensors))
-            image = restorer.model.decode(merged)
-        for _, (drawn,) in bands([image], way.rows, top, height):
+            noted = restorer.foreseen(partial(picture_of, restorer.model, codes, way.device))
+        for _, (drawn,) in bands(noted, way.rows, top, height):
             yield drawn[0, :, :, :width].float().cpu()
 
     way = restorer.way(height, width)
     return gathered(persevere(way, height, compute, restorer.notes.append, on_tile)).clamp_(0, 1)
+
+
+def picture_of(model: AdaCode, codes: Codes, device: torch.device) -> list[Tensor]:
+    """What codes and weights mean, drawn: (1, 3, 8h, 8w), as what is to be computed."""
+    return [model.decode(model.represent(*(stored(t, device) for t in codes.tensors)))]
 
 
 def gathered(rows: Iterable[Tensor]) -> Tensor:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from adacode_cli.device import resolve_device, resolve_precision
 from adacode_cli.model.adacode import AdaCode, Restoration
 from adacode_cli.model.config import CODE_STRIDE
-from adacode_cli.restore.bands import bands, stored
+from adacode_cli.restore.banded import stored
+from adacode_cli.restore.bands import bands
+from adacode_cli.restore.foresight import with_foresight
 from adacode_cli.restore.kinds import ImageT, to_mask, to_tensor
 from adacode_cli.restore.statistics import known, sample_moments
 from adacode_cli.restore.tiling import OnTile, Tiling
@@ -159,18 +161,25 @@ class Restorer:
         if top == 0 and way.rows >= height:
             yield self.restore_whole(image, way)
             return
-        noted = self.noted(image, way).image
-        for _, (rows,) in bands([noted], way.rows, top, height):
+        noted = self.noted(image, way, lambda restoration: [restoration.image])
+        for _, (rows,) in bands(noted, way.rows, top, height):
             yield rows[0, :, :, :width].float().cpu()
 
-    def noted(self, image: Tensor, way: Way) -> Restoration:
-        """What the network makes of (C, h, w), as what is to be computed."""
+    def noted(
+        self, image: Tensor, way: Way, pick: Callable[[Restoration], Sequence[Tensor]]
+    ) -> Sequence[Any]:
+        """What ``pick`` takes of the network's result for (C, h, w), as what is to be computed."""
         batch, moments = self.batch_of(image), None
         with way.computing():
             if way.statistics == "sampled":
                 moments = sample_moments(self.model, batch, way.device)
             with known(moments):
-                return self.model(stored(batch, way.device))
+                return self.foreseen(lambda: pick(self.model(stored(batch, way.device))))
+
+    def foreseen(self, note: Callable[[], Sequence[Any]]) -> Sequence[Any]:
+        """What ``note`` notes; a network that stops for statistics knows what it will read."""
+        normalised = any(isinstance(module, nn.GroupNorm) for module in self.model.modules())
+        return with_foresight(note) if normalised else note()
 
     def restore_whole(self, image: Tensor, way: Way | None = None) -> Tensor:
         """One pass of the network: (C, h, w) → (3, s·h, s·w), unclamped, on the host."""

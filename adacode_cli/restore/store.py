@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from typing import IO
+from io import BufferedRandom
 
 import numpy as np
 import torch
@@ -16,6 +16,8 @@ from torch import Tensor
 IN_MEMORY = 1 << 30
 # Bytes of a map that are worked on at once.
 BAND = 48 << 20
+# Files that a map is spread over, so that it can go bit by bit.
+FILES = 16
 
 
 class ScratchError(OSError):
@@ -25,29 +27,39 @@ class ScratchError(OSError):
 class Store:
     """(1, C, h, w) of one ``dtype``, written and read by rows.
 
-    In memory while there is room, else in a nameless file in the folder for temporary ones,
-    which goes with the process however that ends. Raises ``ScratchError``.
+    In memory while there is room, else in nameless files in the folder for temporary ones,
+    which go with the process however that ends. going: bytes of other files that will be let
+    go while this one is written. Raises ``ScratchError``.
     """
 
     used = 0  # bytes of memory, by all stores
 
     def __init__(
-        self, shape: Sequence[int], device: torch.device, dtype: torch.dtype = torch.float32
+        self,
+        shape: Sequence[int],
+        device: torch.device,
+        dtype: torch.dtype = torch.float32,
+        going: int = 0,
     ) -> None:
         _, self.channels, self.height, self.width = shape
         self.device, self.dtype = device, dtype
         self.row_bytes = dtype.itemsize * self.channels * self.width
         self.band = max(8, BAND // self.row_bytes)
         self.sums: list[Tensor] = []  # count, mean and squared deviations of each band
-        self.file: IO[bytes] | None = None
+        self.file_rows = -(-self.height // FILES)
+        self.files: dict[int, BufferedRandom] = {}  # by number, from top to bottom
         self.memory: Tensor | None = None
         size = self.row_bytes * self.height
         if Store.used + size <= IN_MEMORY:
             Store.used += size
             self.memory = torch.empty(self.height, self.width, self.channels, dtype=dtype)
         else:
-            check_room(size)
-            self.file = tempfile.TemporaryFile(prefix="adacode-")  # noqa: SIM115 closed in __del__
+            check_room(max(0, size - going) + max(size, going) // FILES)
+
+    @property
+    def on_disk(self) -> int:
+        """Bytes that its files have, or will have when it is written."""
+        return 0 if self.memory is not None else self.row_bytes * self.height
 
     def write(self, top: int, rows: Tensor) -> None:
         """(1, C, n, w) at row ``top``; their statistics are noted. Raises ``TypeError``."""
@@ -61,24 +73,45 @@ class Store:
         self.sums.append(torch.stack([count, mean, squares]).double().cpu())
         if self.memory is not None:
             self.memory[top : top + last.shape[0]] = last.cpu()
-        elif self.file is not None:
-            self.file.seek(top * self.row_bytes)
-            try:
-                self.file.write(last.cpu().view(torch.uint8).numpy().data)
-            except OSError as error:
-                raise no_room(self.row_bytes * self.height, str(error.strerror)) from error
+            return
+        content = last.cpu().view(torch.uint8).view(-1).numpy()
+        try:
+            for number, offset, part in self.parts(top, top + last.shape[0]):
+                if number not in self.files:
+                    self.files[number] = tempfile.TemporaryFile(prefix="adacode-")  # noqa: SIM115
+                self.files[number].seek(offset)
+                self.files[number].write(content[part].data)
+                self.files[number].flush()
+        except OSError as error:
+            raise no_room(self.row_bytes * self.height, str(error.strerror)) from error
 
     def read(self, top: int, bottom: int) -> Tensor:
         """Rows as (1, C, n, w), channels last."""
         if self.memory is not None:
             rows = self.memory[top:bottom]
         else:
-            assert self.file is not None
-            self.file.seek(top * self.row_bytes)
-            flat = np.fromfile(self.file, np.uint8, (bottom - top) * self.row_bytes)
-            rows = torch.from_numpy(flat).view(self.dtype)
+            content = np.empty((bottom - top) * self.row_bytes, np.uint8)
+            for number, offset, part in self.parts(top, bottom):
+                self.files[number].seek(offset)
+                self.files[number].readinto(content[part].data)
+            rows = torch.from_numpy(content).view(self.dtype)
             rows = rows.view(bottom - top, self.width, self.channels)
         return rows.to(self.device).permute(2, 0, 1)[None]
+
+    def parts(self, top: int, bottom: int) -> Iterator[tuple[int, int, slice]]:
+        """Files that rows are in: the number, where they begin there, and their bytes in it."""
+        first = top
+        while first < bottom:
+            number, row = divmod(first, self.file_rows)
+            last = min(bottom, (number + 1) * self.file_rows)
+            part = slice((first - top) * self.row_bytes, (last - top) * self.row_bytes)
+            yield number, row * self.row_bytes, part
+            first = last
+
+    def let_go(self, top: int) -> None:
+        """Give back the files whose rows are all above row ``top``."""
+        for number in [n for n in self.files if (n + 1) * self.file_rows <= top]:
+            self.files.pop(number).close()
 
     def statistics(self, groups: int) -> tuple[Tensor, Tensor]:
         """Mean and variance of each group of channels: (groups,) twice, float32.
@@ -99,8 +132,7 @@ class Store:
         with suppress(AttributeError):
             if self.memory is not None:
                 Store.used -= self.memory.nbytes
-            if self.file is not None:
-                self.file.close()
+            self.let_go(self.height + self.file_rows)
 
 
 def check_room(size: int) -> None:
