@@ -211,6 +211,20 @@ def test_help_needs_no_torch() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+def test_restoring_needs_no_compiler(tmp_path: Path) -> None:
+    """PyTorch imports its own, and sympy, for little things; that takes as long as PyTorch."""
+    Image.new("RGB", (8, 8)).save(tmp_path / "in.png")
+    code = (
+        "import sys\n"
+        "from adacode_cli.cli.main import app\n"
+        "app(['sr', 'in.png', '-o', 'out.png', '--quiet'], standalone_mode=False)\n"
+        "heavy = {'torch._dynamo', 'torch._inductor', 'sympy'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
+    assert (tmp_path / "out.png").exists()
+
+
 def test_every_bundled_model_has_its_card() -> None:
     for bundled in BUNDLED.values():
         card = Path(__file__).parents[1] / "weights" / f"{bundled.name}.md"

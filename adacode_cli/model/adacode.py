@@ -25,6 +25,7 @@ from adacode_cli.model.encoder import (
     LiteRestorationEncoder,
     RestorationEncoder,
 )
+from adacode_cli.model.outline import outlined
 from adacode_cli.model.weight_map import ConvWeightMap, SwinWeightMap, UnitWeightMap
 
 
@@ -108,16 +109,15 @@ class AdaCode(
     def from_checkpoint(cls, stored: Checkpoint, path: Path) -> AdaCode:
         """The model that was read from ``path``. Raises ``CheckpointError``."""
         # A configuration may claim any size: hold it against the tensors before memory is taken.
-        checkpoint.check(cls.outline(stored.config, path), stored.state, path)
-        model = cls(stored.config)
+        model = cls.outline(stored.config, path)
         checkpoint.fill(model, stored.state, path)
-        return model.eval()
+        return model.to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
 
     @classmethod
     def outline(cls, config: AdaCodeConfig, path: Path) -> AdaCode:
         """The network without memory for its tensors. Raises ``CheckpointError``."""
         try:
-            with torch.device("meta"):
+            with outlined():
                 return cls(config)
         except (ValueError, RuntimeError) as error:
             raise CheckpointError(f"{path}: its numbers make no network ({error})") from error

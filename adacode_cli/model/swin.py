@@ -42,7 +42,7 @@ def dense(x: Tensor, layer: nn.Module) -> Tensor:
 
 def relative_positions() -> Tensor:
     """For each pair of positions in a window, its row in the bias table: (64, 64)."""
-    span = torch.arange(WINDOW)
+    span = torch.arange(WINDOW, device="cpu")
     y, x = (grid.flatten() for grid in torch.meshgrid(span, span, indexing="ij"))
     dy = y[:, None] - y[None, :] + WINDOW - 1
     dx = x[:, None] - x[None, :] + WINDOW - 1
