@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 from collections import Counter
@@ -9,6 +10,7 @@ from dataclasses import replace
 from functools import partial
 from types import SimpleNamespace
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import pytest
 import torch
@@ -20,7 +22,9 @@ from adacode_cli.model.config import Task, official_config
 from adacode_cli.model.swin import SwinBlock
 from adacode_cli.restore import store
 from adacode_cli.restore.banded import Banded, stored
-from adacode_cli.restore.bands import Run, bands
+from adacode_cli.restore.bands import Run, bands, settle
+from adacode_cli.restore.foresight import with_foresight
+from adacode_cli.restore.reconstruct import encode
 from adacode_cli.restore.restorer import Restorer, pad
 from adacode_cli.restore.statistics import squares
 from adacode_cli.restore.store import ScratchError, Store
@@ -208,29 +212,31 @@ def test_maps_that_memory_has_no_room_for_go_to_a_file(
 
 def test_files_take_two_maps_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is read for the last time makes room for what comes from it."""
-    taken: dict[int, int] = {}
+    files: WeakKeyDictionary[Store, int] = WeakKeyDictionary()
     most = 0
-    write = Store.write
+    write, let_go = Store.write, Store.let_go
 
-    def noted(written: Store, top: int, rows: Tensor) -> None:
+    def watch(changed: Store) -> None:
         nonlocal most
-        write(written, top, rows)
-        taken[id(written)] = sum(os.fstat(f.fileno()).st_size for f in written.files.values())
-        most = max(most, sum(taken.values()))
+        files[changed] = sum(os.fstat(f.fileno()).st_size for f in changed.files.values())
+        most = max(most, sum(files.values()))
 
-    def gone(closed: Store, top: int) -> None:
-        let_go(closed, top)
-        taken[id(closed)] = sum(os.fstat(f.fileno()).st_size for f in closed.files.values())
+    def written(changed: Store, top: int, rows: Tensor) -> None:
+        write(changed, top, rows)
+        watch(changed)
 
-    let_go = Store.let_go
-    monkeypatch.setattr(Store, "write", noted)
+    def gone(changed: Store, top: int) -> None:
+        let_go(changed, top)
+        watch(changed)
+
+    monkeypatch.setattr(Store, "write", written)
     monkeypatch.setattr(Store, "let_go", gone)
     monkeypatch.setattr(store, "IN_MEMORY", 0)
     monkeypatch.setattr(store, "BAND", 0)
     restorer_of(small_official("sr", 4), Tiling(rows=16)).restore(photo(3, 96, 32))
     largest = 32 * 4 * (4 * 96) * (4 * 32)  # 32 channels of float32
     assert 2 * largest < most < 2.2 * largest
-    assert sum(taken.values()) == 0
+    assert not files  # they went with their stores
 
 
 def test_rows_that_were_let_go_are_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -245,6 +251,46 @@ def test_rows_that_were_let_go_are_not_read(monkeypatch: pytest.MonkeyPatch) -> 
         kept.read(19, 21)
 
 
+def test_rows_that_were_not_written_are_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "IN_MEMORY", 0)
+    kept = Store((1, 4, 64, 5), CPU)
+    kept.write(0, torch.rand(1, 4, 1, 5))
+    with pytest.raises(EOFError, match="rows 0 to 3"):
+        kept.read(0, 3)
+
+
+def test_codes_are_found_without_decoding_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    settled = []
+
+    def watched(banded: Banded) -> Store:
+        settled.append(banded.height)
+        return settle(banded)
+
+    monkeypatch.setattr("adacode_cli.restore.noted.settle", watched)
+    encode(restorer_of(small_official("sr", 4), Tiling(rows=16)), photo(3, 96, 32))
+    assert settled == [48] * 4  # of the encoder's blocks; neither skips nor decoder
+
+
+def test_a_network_that_is_noted_differently_is_refused() -> None:
+    x, times = stored(photo(3, 8, 8)[None]), itertools.count()
+
+    def note() -> list[Banded]:
+        y = x * 2
+        return [y + x if next(times) else y]
+
+    with pytest.raises(RuntimeError, match="second time"):
+        with_foresight(note)
+
+
+def test_a_map_that_is_there_is_normalised_and_added_to_itself() -> None:
+    image = photo(4, 20, 9)[None]
+    norm = torch.nn.GroupNorm(2, 4)
+    with torch.no_grad():
+        normal = norm(stored(image)) * 2
+        (_, (rows,)) = next(bands([normal + normal], 20))
+        assert torch.allclose(rows, 4 * norm(image), atol=1e-5)
+
+
 def test_a_disk_without_room_for_maps_is_told_before_it_is_full(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -253,6 +299,16 @@ def test_a_disk_without_room_for_maps_is_told_before_it_is_full(
     restorer = restorer_of(small_official("sr", 4), Tiling(rows=16))
     with pytest.raises(ScratchError, match=r"no room .*0\.0 GB are free.*set TMPDIR"):
         restorer.restore(photo(3, 40, 24))
+
+
+def test_room_is_asked_for_all_that_comes_less_what_goes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1300))
+    store.check_room(1300, 0)
+    store.check_room(2000, 1000)  # and one of 16 files
+    with pytest.raises(ScratchError, match="feature maps"):
+        store.check_room(1301, 0)
+    with pytest.raises(ScratchError):
+        store.check_room(2300, 1000)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

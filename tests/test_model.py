@@ -136,6 +136,27 @@ def test_a_file_is_all_that_is_needed(tmp_path: Path) -> None:
     assert checkpoint.load(path).metadata == {"note": "kept"}
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64])
+def test_a_loaded_model_is_laid_out_as_a_built_one(tmp_path: Path, dtype: torch.dtype) -> None:
+    config = replace(official_config("sr", 4), widths=(32, 32, 64, 64))
+    built = AdaCode(config)
+    checkpoint.save(tmp_path / "m.safetensors", config, built.state_dict(), dtype=dtype)
+    loaded = AdaCode.from_file(tmp_path / "m.safetensors")
+    ours, theirs = (
+        [(n, t.dtype, t.device, t.stride(), t.requires_grad) for n, t in everything(model)]
+        for model in (loaded, built)
+    )
+    assert ours == theirs
+    assert all(
+        torch.allclose(a, b, rtol=1e-3, atol=1e-4)
+        for (_, a), (_, b) in zip(everything(loaded), everything(built), strict=True)
+    )
+
+
+def everything(model: AdaCode) -> list[tuple[str, torch.Tensor]]:
+    return [*model.named_parameters(), *model.named_buffers()]
+
+
 def test_save_pretrained_and_from_pretrained(tmp_path: Path) -> None:
     model = tiny_model()
     model.save_pretrained(tmp_path / "saved")

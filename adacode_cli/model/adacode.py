@@ -83,7 +83,7 @@ class AdaCode(
 
     def forward(self, image: Tensor) -> Restoration:
         features, quantised, weight = self.encode(image)
-        indices = torch.stack([q.indices for q in quantised], dim=1)  # (B, K, h, w)
+        indices = indices_of(quantised)  # (B, K, h, w)
         merged = merge(quantised, weight)  # (B, C, h, w)
         restored = self.decoder(merged, features)  # (B, 3, s·H, s·W)
         return Restoration(restored, weight, indices, features, quantised, merged)
@@ -149,6 +149,11 @@ class AdaCode(
             token=token,
         )
         return cls.from_file(path)
+
+
+def indices_of(quantised: list[Quantised]) -> Tensor:
+    """Which code of each basis codebook went where: K × (B, h, w) → (B, K, h, w)."""
+    return torch.stack([q.indices for q in quantised], dim=1)
 
 
 def merge(quantised: list[Quantised], weight: Tensor) -> Tensor:

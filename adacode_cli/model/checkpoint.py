@@ -149,7 +149,7 @@ def check_shapes(
 
 
 def fill(model: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
-    """Copy ``state`` into ``model``, strictly; an outline gets its tensors, in float32, from it.
+    """Make ``state`` the tensors of ``model``, an outline, in float32.
 
     Raises ``CheckpointError`` as ``check`` does, and for values that are not finite.
     """
@@ -157,7 +157,5 @@ def fill(model: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
     for name, tensor in state.items():
         if not torch.isfinite(tensor).all():
             raise CheckpointError(f"{path}: {name!r} holds values that are not finite")
-    outline = any(tensor.is_meta for tensor in model.state_dict().values())
-    if outline:
-        state = {name: tensor.to(torch.float32, copy=True) for name, tensor in state.items()}
-    model.load_state_dict(state, assign=outline)
+    floats = {name: tensor.to(torch.float32, copy=True) for name, tensor in state.items()}
+    model.load_state_dict(floats, assign=True)

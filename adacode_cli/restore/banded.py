@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from adacode_cli.restore.foresight import reads_to_come
+from adacode_cli.restore.foresight import FORESIGHT
 from adacode_cli.restore.store import Store
 
 Rows = tuple[int, int]  # from, up to
@@ -38,8 +38,7 @@ class Banded:
 
     local: whether a row needs others than its own. free: whether rows cost nothing to get again.
     dear: whether they cost so much that what will be read again is kept whole.
-    readers: those that are computed from it, as long as they live. unread: how many are still
-    to be noted, None where nobody has foreseen that.
+    readers: those that are computed from it, as long as they live.
     """
 
     requires_grad = False
@@ -60,14 +59,22 @@ class Banded:
         self.step, self.sources = step, tuple(sources)
         self.local, self.free, self.dear = local, free, dear
         self.readers: weakref.WeakSet[Banded] = weakref.WeakSet()
-        self.unread = reads_to_come(self)
+        self.foresight = FORESIGHT.get()
+        self.number = self.foresight.number() if self.foresight else 0
         for source in set(self.sources):
             source.readers.add(self)
-            if source.unread is not None:
-                source.unread -= 1
+            if self.foresight and self.foresight.reads and self.number in self.foresight.reads:
+                self.foresight.reads[source.number] -= 1
         kind = device.type
         self.autocast = (torch.is_autocast_enabled(kind), torch.get_autocast_dtype(kind))
         self.store: Store | None = None
+
+    @property
+    def unread(self) -> int | None:
+        """How often it will yet be read, where that was foreseen."""
+        if self.foresight is None or self.foresight.reads is None:
+            return None
+        return self.foresight.reads[self.number]
 
     @property
     def height(self) -> int:

@@ -3,10 +3,11 @@
 ``Banded`` stands for a feature map. The network's own ``forward`` runs on it, through PyTorch's
 override protocol, and notes what is to be done. ``bands`` then does it from top to bottom. Every
 step asks the steps before it for the rows that it reaches, and keeps the few that the next
-band reaches again, so nothing is computed twice and nothing is seen through a tile's edge.
+band reaches again, so a pass computes nothing twice and sees nothing through a tile's edge.
 
 Statistics over the whole image (GroupNorm) need a pass of their own: what they are taken of
-is computed, and kept in a store, when the network asks for them.
+is computed, and kept in a store, when the network asks for them, and so is what would be dear
+to compute once more in the next pass.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import torch
 from torch import Tensor
 
 from adacode_cli.restore.banded import Banded, Rows
-from adacode_cli.restore.store import Store
+from adacode_cli.restore.store import Store, check_room
 
 
 class Run:
@@ -32,7 +33,7 @@ class Run:
             self.follow(banded)
         self.kept = {banded for banded in self.order if self.pays(banded)}
         self.last_reads = self.reads_that_end()
-        self.stores: dict[Banded, Store] = {}  # maps that are written as they are computed
+        self.stores: dict[Banded, Store] = {}  # maps written on the way to the wanted ones
         self.rows: dict[Banded, Tensor] = {}  # those at hand
         self.start: dict[Banded, int] = {}  # where they begin
         self.end: dict[Banded, int] = {}  # how far each map has been computed
@@ -61,24 +62,23 @@ class Run:
             ends.setdefault(max(self.readers[banded], key=place.__getitem__), []).append(banded)
         return ends
 
-    def passing(self) -> dict[Banded, Store]:
+    def read_for_the_last_time(self) -> dict[Banded, Store]:
         """Sources that nothing will be computed from once the wanted maps are there."""
         awaited = dict.fromkeys(self.wanted, False)
         stores = {banded: banded.store for banded in self.order if banded.store is not None}
-        return {banded: store for banded, store in stores.items() if not expect(banded, awaited)}
+        return {b: store for b, store in stores.items() if not is_awaited(b, awaited)}
 
-    def worth_storing(self) -> list[Banded]:
-        """The wanted maps, and what will be read again and is dear to compute again."""
-        worth: list[Banded] = []
+    def dear_to_lose(self) -> list[Banded]:
+        """Maps beside the wanted ones that will be read again and are dear to compute again."""
+        kept: list[Banded] = []
         dear: set[Banded] = set()
         for banded in self.order:
             if banded.dear or dear.intersection(banded.sources):
                 dear.add(banded)
-            whole = banded in dear and banded.unread and len(banded.shape) == 4
-            if banded in self.wanted or whole:
-                worth.append(banded)
+            if banded in dear and banded.unread and len(banded.shape) == 4:
+                kept.append(banded)
                 dear.discard(banded)
-        return worth
+        return [banded for banded in kept if banded not in self.wanted]
 
     @torch.no_grad()
     def band(self, top: int, bottom: int) -> list[Tensor]:
@@ -112,7 +112,8 @@ class Run:
     def advance(self, banded: Banded, top: int, bottom: int, first: int) -> None:
         """Compute rows, and keep those from ``first`` on."""
         reach = banded.step.reach(top, bottom)
-        fresh = banded.compute(top, bottom, [self.at_hand(s, *reach) for s in banded.sources])
+        seen = {source: self.at_hand(source, *reach) for source in set(banded.sources)}
+        fresh = banded.compute(top, bottom, [seen[source] for source in banded.sources])
         if banded in self.stores:
             self.stores[banded].write(top, fresh)
         start, self.end[banded] = top, bottom
@@ -149,12 +150,12 @@ class Run:
         return rows[..., top - start : bottom - start, :]
 
 
-def expect(banded: Banded, awaited: dict[Banded, bool]) -> bool:
-    """Whether a map, or one computed from it, has yet to be read; ``awaited`` knows of some."""
-    if banded not in awaited:
-        readers = (expect(reader, awaited) for reader in banded.readers)
-        awaited[banded] = banded.unread != 0 or any(readers)
-    return awaited[banded]
+def is_awaited(banded: Banded, known: dict[Banded, bool]) -> bool:
+    """Whether a map, or one that is computed from it, has yet to be read; some are known."""
+    if banded not in known:
+        readers = (is_awaited(reader, known) for reader in banded.readers)
+        known[banded] = banded.unread != 0 or any(readers)
+    return known[banded]
 
 
 def settle(banded: Banded) -> Store:
@@ -165,19 +166,21 @@ def settle(banded: Banded) -> Store:
     if banded.store is not None:
         return banded.store
     run = Run([banded])
-    passing = run.passing()
-    going = sum(store.on_disk for store in passing.values())
-    for each in run.worth_storing():
-        run.stores[each] = Store(each.shape, each.device, each.dtype, going)
-    step = run.stores[banded].band
-    for top in range(0, banded.height, step):
-        run.band(top, min(top + step, banded.height))
-        for source, read in passing.items():
+    going = run.read_for_the_last_time()
+    store = Store(banded.shape, banded.device, banded.dtype)
+    run.stores = {each: Store(each.shape, each.device, each.dtype) for each in run.dear_to_lose()}
+    coming = sum(each.on_disk for each in (store, *run.stores.values()))
+    check_room(coming, sum(each.on_disk for each in going.values()))
+    for top in range(0, banded.height, store.band):
+        (rows,) = run.band(top, min(top + store.band, banded.height))
+        store.write(top, rows)
+        for source, read in going.items():
             read.let_go(run.first_needed(source))
-    for each, store in run.stores.items():
+    for each, written in run.stores.items():
         if run.end.get(each) == each.height:
-            each.read_from(store)
-    return run.stores[banded]
+            each.read_from(written)
+    banded.read_from(store)
+    return store
 
 
 def bands(

@@ -16,7 +16,7 @@ from adacode_cli.model.swin import WINDOW, SwinBlock, swin_block
 from adacode_cli.model.winograd import convolution
 from adacode_cli.restore.banded import Banded, Rows, Step, same, stored
 from adacode_cli.restore.bands import bands, settle
-from adacode_cli.restore.foresight import foreseen_moments
+from adacode_cli.restore.foresight import moments_of_no_use
 from adacode_cli.restore.statistics import known_moments
 
 
@@ -222,7 +222,7 @@ def note_group_norm(
     """Normalisation by the statistics of the whole image; unless they are known, taken now."""
     mean, variance = (
         known_moments(weight)
-        or foreseen_moments(num_groups)
+        or moments_of_no_use(num_groups)
         or settle(source).statistics(num_groups)
     )
     each = source.shape[1] // num_groups
@@ -256,6 +256,8 @@ def note_swin_block(_function: Callable[..., Tensor], source: Banded, block: Swi
 
 def note_whole(function: Callable[..., Any], source: Banded) -> tuple[Banded, ...]:
     """A function of the whole image, which is computed now."""
+    if source.foresight is not None:
+        raise TypeError("what a function of the whole image reads can't be foreseen")
     whole = torch.cat([rows for _, (rows,) in bands([source], source.height)], dim=-2)
     return tuple(stored(result, source.device) for result in function(whole))
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from adacode_cli.model.adacode import AdaCode
+from adacode_cli.model.adacode import AdaCode, indices_of
 from adacode_cli.model.config import CODE_STRIDE
 from adacode_cli.restore.banded import stored
 from adacode_cli.restore.bands import bands
@@ -30,7 +30,7 @@ def encode(restorer: Restorer, image: Tensor, on_tile: OnTile | None = None) -> 
 
     def compute(way: Way, top: int) -> Iterator[Tensor]:
         restorer.model.to(way.device)
-        wanted = restorer.noted(image, way, lambda r: [r.indices, r.weight_map, r.features.z])
+        wanted = restorer.noted(image, way, codes_of)
         step, first = max(1, way.rows // CODE_STRIDE), top // CODE_STRIDE
         for _, (indices, weights, z) in bands(wanted, step, first):
             if not torch.isfinite(z.sum()):  # codes of what is no number look like any others
@@ -60,6 +60,12 @@ def decode(restorer: Restorer, codes: Codes, on_tile: OnTile | None = None) -> T
 
     way = restorer.way(height, width)
     return gathered(persevere(way, height, compute, restorer.notes.append, on_tile)).clamp_(0, 1)
+
+
+def codes_of(model: AdaCode, batch: Tensor) -> list[Tensor]:
+    """Indices, weights and features of a batch, as what is to be computed; nothing is decoded."""
+    features, quantised, weight = model.encode(batch)
+    return [indices_of(quantised), weight, features.z]
 
 
 def picture_of(model: AdaCode, codes: Codes, device: torch.device) -> list[Tensor]:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from adacode_cli.device import resolve_device, resolve_precision
-from adacode_cli.model.adacode import AdaCode, Restoration
+from adacode_cli.model.adacode import AdaCode
 from adacode_cli.model.config import CODE_STRIDE
 from adacode_cli.restore.banded import stored
 from adacode_cli.restore.bands import bands
@@ -161,23 +161,23 @@ class Restorer:
         if top == 0 and way.rows >= height:
             yield self.restore_whole(image, way)
             return
-        noted = self.noted(image, way, lambda restoration: [restoration.image])
+        noted = self.noted(image, way, lambda model, batch: [model(batch).image])
         for _, (rows,) in bands(noted, way.rows, top, height):
             yield rows[0, :, :, :width].float().cpu()
 
     def noted(
-        self, image: Tensor, way: Way, pick: Callable[[Restoration], Sequence[Tensor]]
+        self, image: Tensor, way: Way, note: Callable[[AdaCode, Any], Sequence[Tensor]]
     ) -> Sequence[Any]:
-        """What ``pick`` takes of the network's result for (C, h, w), as what is to be computed."""
+        """What ``note`` wants of the network for (C, h, w), as what is to be computed."""
         batch, moments = self.batch_of(image), None
         with way.computing():
             if way.statistics == "sampled":
                 moments = sample_moments(self.model, batch, way.device)
             with known(moments):
-                return self.foreseen(lambda: pick(self.model(stored(batch, way.device))))
+                return self.foreseen(lambda: note(self.model, stored(batch, way.device)))
 
     def foreseen(self, note: Callable[[], Sequence[Any]]) -> Sequence[Any]:
-        """What ``note`` notes; a network that stops for statistics knows what it will read."""
+        """What ``note`` wants; a network with statistics knows beforehand what it will read."""
         normalised = any(isinstance(module, nn.GroupNorm) for module in self.model.modules())
         return with_foresight(note) if normalised else note()
 

@@ -28,18 +28,13 @@ class Store:
     """(1, C, h, w) of one ``dtype``, written and read by rows.
 
     In memory while there is room, else in nameless files in the folder for temporary ones,
-    which go with the process however that ends. going: bytes of other files that will be let
-    go while this one is written. Raises ``ScratchError``.
+    which go with the process however that ends. Raises ``ScratchError``.
     """
 
     used = 0  # bytes of memory, by all stores
 
     def __init__(
-        self,
-        shape: Sequence[int],
-        device: torch.device,
-        dtype: torch.dtype = torch.float32,
-        going: int = 0,
+        self, shape: Sequence[int], device: torch.device, dtype: torch.dtype = torch.float32
     ) -> None:
         _, self.channels, self.height, self.width = shape
         self.device, self.dtype = device, dtype
@@ -51,10 +46,8 @@ class Store:
         self.memory: Tensor | None = None
         size = self.row_bytes * self.height
         if Store.used + size <= IN_MEMORY:
-            Store.used += size
             self.memory = torch.empty(self.height, self.width, self.channels, dtype=dtype)
-        else:
-            check_room(max(0, size - going) + max(size, going) // FILES)
+            Store.used += size
 
     @property
     def on_disk(self) -> int:
@@ -93,7 +86,8 @@ class Store:
             content = np.empty((bottom - top) * self.row_bytes, np.uint8)
             for number, offset, part in self.parts(top, bottom):
                 self.files[number].seek(offset)
-                self.files[number].readinto(content[part].data)
+                if self.files[number].readinto(content[part].data) < part.stop - part.start:
+                    raise EOFError(f"rows {top} to {bottom} were not written")
             rows = torch.from_numpy(content).view(self.dtype)
             rows = rows.view(bottom - top, self.width, self.channels)
         return rows.to(self.device).permute(2, 0, 1)[None]
@@ -132,19 +126,25 @@ class Store:
         with suppress(AttributeError):
             if self.memory is not None:
                 Store.used -= self.memory.nbytes
-            self.let_go(self.height + self.file_rows)
+        for file in self.files.values():
+            with suppress(OSError):  # a full disk tells of what it had no room for once more
+                file.close()
 
 
-def check_room(size: int) -> None:
-    """Raise ``ScratchError`` where a file of ``size`` bytes won't fit; what else grows may."""
+def check_room(size: int, going: int) -> None:
+    """Raise ``ScratchError`` where files of ``size`` bytes don't fit on the disk.
+
+    going: bytes of others that are let go meanwhile, file by file.
+    """
     free = shutil.disk_usage(tempfile.gettempdir()).free
-    if size > free:
-        raise no_room(size, f"{free / 1e9:.1f} GB are free")
+    more = min(size, max(0, size - going) + max(size, going) // FILES)
+    if more > free:
+        raise no_room(size, f"{more / 1e9:.1f} GB more are needed, {free / 1e9:.1f} GB are free")
 
 
 def no_room(size: int, reason: str) -> ScratchError:
     """What to say of a file of ``size`` bytes that can't be."""
     return ScratchError(
-        f"no room for a feature map of {size / 1e9:.1f} GB in {tempfile.gettempdir()} "
+        f"no room for feature maps of {size / 1e9:.1f} GB in {tempfile.gettempdir()} "
         f"({reason}); set TMPDIR to a folder on a larger disk"
     )
