@@ -19,6 +19,7 @@ from safetensors.torch import save_file
 from adacode_cli.model import checkpoint
 from adacode_cli.model.adacode import AdaCode
 from adacode_cli.model.config import AdaCodeConfig, CodebookConfig, Task
+from tests.processes import run_command
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 Command = Callable[..., subprocess.CompletedProcess[str]]
@@ -82,15 +83,7 @@ def adacode(tmp_path: Path) -> Command:
     """Run the real command as a process, in ``tmp_path``."""
 
     def run(*words: str | Path, check: int = 0) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "adacode_cli", *map(str, words)]
-        done = subprocess.run(
-            command,
-            check=False,
-            capture_output=True,
-            text=True,
-            cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
-        )
+        done = run_command([str(word) for word in words], tmp_path, os.environ)
         assert done.returncode == check, f"exit {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done
 

@@ -24,6 +24,7 @@ from adacode_cli.model.adacode import AdaCode
 from adacode_cli.model.config import CodebookConfig
 from tests.conftest import make_photo, tiny_config, tiny_model
 from tests.hub import Fault, Hub, running, sha256
+from tests.processes import run_command
 from tests.published_layout import filled_state
 from tests.test_parity import SMALL
 from tests.test_published_files import Bomb
@@ -52,14 +53,8 @@ def adacode(tmp_path: Path, hub: Hub) -> Run:
     """Run the command against the hub, in ``tmp_path``; keywords are environment variables."""
 
     def run(*words: str | Path, check: int = 0, **more: str) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
-            [sys.executable, "-m", "adacode_cli", *map(str, words)],
-            check=False,
-            capture_output=True,
-            text=True,
-            cwd=tmp_path,
-            env={**environment(hub, tmp_path / "home"), **more},
-        )
+        env = {**environment(hub, tmp_path / "home"), **more}
+        done = run_command([str(word) for word in words], tmp_path, env)
         assert done.returncode == check, f"exit {done.returncode}\n{done.stdout}\n{done.stderr}"
         assert "Traceback" not in done.stderr
         assert hub.token not in done.stdout + done.stderr
