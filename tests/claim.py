@@ -25,7 +25,7 @@ from matplotlib.figure import Figure
 from adacode_cli.evaluation.score import Judges, find_some, measure
 from adacode_cli.model.adacode import AdaCode
 from adacode_cli.model.config import CODE_STRIDE, CodebookConfig, lite_config
-from adacode_cli.restore.reconstruct import decode, encode
+from adacode_cli.restore.reconstruction.reconstruct import decode, encode
 from adacode_cli.restore.restorer import Restorer
 from adacode_cli.training.damage import Nothing, to_tensor
 from adacode_cli.training.dataset import PatchDataset, find_classes, load_photo

@@ -20,14 +20,14 @@ from adacode_cli.errors import UsageError
 from adacode_cli.model.adacode import AdaCode
 from adacode_cli.model.config import Task, official_config
 from adacode_cli.model.swin import SwinBlock
-from adacode_cli.restore import store
-from adacode_cli.restore.banded import Banded, stored
-from adacode_cli.restore.bands import Run, bands, settle
-from adacode_cli.restore.foresight import with_foresight
-from adacode_cli.restore.reconstruct import encode
+from adacode_cli.restore.bands import store
+from adacode_cli.restore.bands.banded import Banded, stored
+from adacode_cli.restore.bands.foresight import with_foresight
+from adacode_cli.restore.bands.run import Run, bands, settle
+from adacode_cli.restore.bands.statistics import squares
+from adacode_cli.restore.bands.store import ScratchError, Store
+from adacode_cli.restore.reconstruction.reconstruct import encode
 from adacode_cli.restore.restorer import Restorer, pad
-from adacode_cli.restore.statistics import squares
-from adacode_cli.restore.store import ScratchError, Store
 from adacode_cli.restore.tiling import Tiling, parse_tiling
 from adacode_cli.restore.way import Way, persevere
 from adacode_cli.weights.catalogue import BUNDLED, load_model
@@ -266,7 +266,7 @@ def test_codes_are_found_without_decoding_them(monkeypatch: pytest.MonkeyPatch) 
         settled.append(banded.height)
         return settle(banded)
 
-    monkeypatch.setattr("adacode_cli.restore.noted.settle", watched)
+    monkeypatch.setattr("adacode_cli.restore.bands.noted.settle", watched)
     encode(restorer_of(small_official("sr", 4), Tiling(rows=16)), photo(3, 96, 32))
     assert settled == [48] * 4  # of the encoder's blocks; neither skips nor decoder
 

@@ -21,8 +21,8 @@ from adacode_cli.model.checkpoint import CheckpointError
 from adacode_cli.model.codebook import nearest
 from adacode_cli.model.config import AdaCodeConfig, Family, lite_config, official_config
 from adacode_cli.model.enlarge import enlarge
-from adacode_cli.restore.banded import stored
-from adacode_cli.restore.bands import bands
+from adacode_cli.restore.bands.banded import stored
+from adacode_cli.restore.bands.run import bands
 from tests.conftest import tiny_config, tiny_model
 
 

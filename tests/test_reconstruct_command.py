@@ -14,8 +14,8 @@ import torch
 from PIL import Image
 
 from adacode_cli.model import checkpoint
-from adacode_cli.restore.codes import load
-from adacode_cli.restore.reconstruct import decode, encode
+from adacode_cli.restore.reconstruction.codes import load
+from adacode_cli.restore.reconstruction.reconstruct import decode, encode
 from adacode_cli.restore.restorer import Restorer
 from adacode_cli.restore.tiling import Tiling
 from adacode_cli.restore.way import Way

@@ -11,11 +11,11 @@ from torch import Tensor
 
 from adacode_cli.model.adacode import AdaCode
 from adacode_cli.model.config import official_config
-from adacode_cli.restore import inpaint as filling
-from adacode_cli.restore import texture
-from adacode_cli.restore.holes import depth_of
-from adacode_cli.restore.inpaint import Filling, inpaint
-from adacode_cli.restore.patch_match import (
+from adacode_cli.restore.inpainting import inpaint as filling
+from adacode_cli.restore.inpainting import texture
+from adacode_cli.restore.inpainting.holes import depth_of
+from adacode_cli.restore.inpainting.inpaint import Filling, inpaint
+from adacode_cli.restore.inpainting.patch_match import (
     RADIUS,
     Shorter,
     Surroundings,
@@ -25,8 +25,15 @@ from adacode_cli.restore.patch_match import (
     patches,
     widened,
 )
+from adacode_cli.restore.inpainting.texture import (
+    THIN,
+    Level,
+    levels_of,
+    share_of_patches,
+    textured,
+    width_of,
+)
 from adacode_cli.restore.restorer import Restorer
-from adacode_cli.restore.texture import THIN, Level, levels_of, share_of_patches, textured, width_of
 from tests.conftest import make_photo, tiny_config
 
 SIDE = 160

@@ -79,7 +79,7 @@ def inpaint(
 
     def load(device: str) -> Worker:
         from adacode_cli.restore.folder import Worker
-        from adacode_cli.restore.inpaint_picture import inpaint_picture
+        from adacode_cli.restore.inpainting.picture import inpaint_picture
 
         restorer = pictures.restorer(name, "inpaint", device)
 

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from adacode_cli.images.picture import Picture
-    from adacode_cli.restore.codes import Codes
     from adacode_cli.restore.folder import Worker
+    from adacode_cli.restore.reconstruction.codes import Codes
     from adacode_cli.restore.restorer import Restorer
     from adacode_cli.restore.tiling import OnTile
 
@@ -82,7 +82,7 @@ def reconstruct(
 
     def load(device: str) -> Worker:
         from adacode_cli.restore.folder import Worker
-        from adacode_cli.restore.reconstruct_picture import code_uses, reconstruct_picture
+        from adacode_cli.restore.reconstruction.picture import code_uses, reconstruct_picture
 
         restorer = pictures.restorer(name, "reconstruct", device)
         changed = change.of(restorer)
@@ -129,7 +129,7 @@ class Change:
 
     def of(self, restorer: Restorer) -> Callable[[Codes], Codes]:
         """The change as a function. Raises ``UsageError`` where it makes no sense."""
-        from adacode_cli.restore.bits import round_weights
+        from adacode_cli.restore.reconstruction.bits import round_weights
 
         on = self.switches([book.name for book in restorer.model.config.codebooks])
         bits = self.weight_bits
@@ -142,7 +142,7 @@ class Change:
 
     def weighs(self, restorer: Restorer, codes: Codes) -> dict[str, Any]:
         """Bits per pixel of the codebooks that are on, for JSON."""
-        from adacode_cli.restore.bits import WHOLE, bits_per_pixel
+        from adacode_cli.restore.reconstruction.bits import WHOLE, bits_per_pixel
 
         books = restorer.model.config.codebooks
         on = self.switches([book.name for book in books])
@@ -162,8 +162,8 @@ class Extras:
         """The weight map and the codes, where they were asked for."""
         from adacode_cli.evaluation.sheet import save_sheet
         from adacode_cli.evaluation.weight_sheet import weight_sheet
-        from adacode_cli.restore.codes import save, save_arrays
-        from adacode_cli.restore.reconstruct_picture import to_file
+        from adacode_cli.restore.reconstruction.codes import save, save_arrays
+        from adacode_cli.restore.reconstruction.picture import to_file
 
         names = [book.name for book in restorer.model.config.codebooks]
         if sheet := self.maps.place(picture, MAPS):
@@ -197,8 +197,8 @@ def story_of(weights: str, restorer: Restorer) -> dict[str, Any]:
 
 def decode_codes(pictures: PictureOptions, weights: str | None, change: Change) -> None:
     """Files of codes become the pictures they were made with. Raises ``UsageError``."""
-    from adacode_cli.restore import codes
     from adacode_cli.restore.plan import hash_file
+    from adacode_cli.restore.reconstruction import codes
     from adacode_cli.weights import catalogue
 
     story = codes.load(pictures.inputs[0]).story
@@ -213,7 +213,7 @@ def decode_codes(pictures: PictureOptions, weights: str | None, change: Change) 
 
     def load(device: str) -> Worker:
         from adacode_cli.restore.folder import Worker
-        from adacode_cli.restore.reconstruct_picture import from_file
+        from adacode_cli.restore.reconstruction.picture import from_file
 
         restorer = pictures.restorer(name, "reconstruct", device, precision)
         changed = change.of(restorer)
@@ -250,7 +250,7 @@ def outline(data: bytes, name: str, max_pixels: int) -> Picture:
     import numpy as np
 
     from adacode_cli.images.picture import Picture, PictureError
-    from adacode_cli.restore.codes import read
+    from adacode_cli.restore.reconstruction.codes import read
 
     width, height = read(io.BytesIO(data), name).codes.size
     if width * height > max_pixels:

@@ -16,10 +16,10 @@ from torch import Tensor
 
 from adacode_cli.evaluation import metrics
 from adacode_cli.evaluation.protocol import Case, Protocol
-from adacode_cli.restore.bits import WHOLE, bits_per_pixel, round_weights
-from adacode_cli.restore.codes import Codes
-from adacode_cli.restore.inpaint import Filling, inpaint
-from adacode_cli.restore.reconstruct import decode, encode
+from adacode_cli.restore.inpainting.inpaint import Filling, inpaint
+from adacode_cli.restore.reconstruction.bits import WHOLE, bits_per_pixel, round_weights
+from adacode_cli.restore.reconstruction.codes import Codes
+from adacode_cli.restore.reconstruction.reconstruct import decode, encode
 from adacode_cli.restore.restorer import Restorer
 from adacode_cli.training.damage import to_tensor
 from adacode_cli.training.dataset import find_photos, load_photo

@@ -14,17 +14,17 @@ from torch import Tensor, nn
 from adacode_cli.device import resolve_device, resolve_precision
 from adacode_cli.model.adacode import AdaCode
 from adacode_cli.model.config import CODE_STRIDE
-from adacode_cli.restore.banded import stored
-from adacode_cli.restore.bands import bands
-from adacode_cli.restore.foresight import with_foresight
+from adacode_cli.restore.bands.banded import stored
+from adacode_cli.restore.bands.foresight import with_foresight
+from adacode_cli.restore.bands.run import bands
+from adacode_cli.restore.bands.statistics import known, sample_moments
 from adacode_cli.restore.kinds import ImageT, to_mask, to_tensor
-from adacode_cli.restore.statistics import known, sample_moments
 from adacode_cli.restore.tiling import OnTile, Tiling
 from adacode_cli.restore.way import Way, persevere
 from adacode_cli.weights.catalogue import load_model
 
 if TYPE_CHECKING:
-    from adacode_cli.restore.codes import Codes
+    from adacode_cli.restore.reconstruction.codes import Codes
 
 
 class Restorer:
@@ -87,7 +87,7 @@ class Restorer:
         texture: in wide holes, take it from around them; else the network's own.
         Every other pixel comes out as it went in. Raises as a call does.
         """
-        from adacode_cli.restore.inpaint import Filling, inpaint
+        from adacode_cli.restore.inpainting.inpaint import Filling, inpaint
 
         if self.model.config.task != "inpaint":
             raise ValueError(f"these weights are for {self.model.config.task}, not for inpaint")
@@ -113,7 +113,7 @@ class Restorer:
 
         Raises ``ValueError`` if there was none.
         """
-        from adacode_cli.restore.reconstruct import encode
+        from adacode_cli.restore.reconstruction.reconstruct import encode
 
         if self.last is None:
             raise ValueError("no image was restored yet")

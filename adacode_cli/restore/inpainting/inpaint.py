@@ -9,10 +9,10 @@ from itertools import count
 import torch
 from torch import Tensor
 
-from adacode_cli.restore.holes import Hole, Mask, depth_of, find_holes
-from adacode_cli.restore.pyramid import composite, double, halve
+from adacode_cli.restore.inpainting.holes import Hole, Mask, depth_of, find_holes
+from adacode_cli.restore.inpainting.pyramid import composite, double, halve
+from adacode_cli.restore.inpainting.texture import is_deep, textured
 from adacode_cli.restore.restorer import Restorer
-from adacode_cli.restore.texture import is_deep, textured
 from adacode_cli.restore.tiling import OnTile
 
 Paint = Callable[[Tensor, Tensor], Tensor]  # rgb and mask → rgb

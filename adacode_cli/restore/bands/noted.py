@@ -14,10 +14,10 @@ from adacode_cli.model.codebook import lookup, nearest
 from adacode_cli.model.fill import holes_of
 from adacode_cli.model.swin import WINDOW, SwinBlock, swin_block
 from adacode_cli.model.winograd import convolution
-from adacode_cli.restore.banded import Banded, Rows, Step, same, stored
-from adacode_cli.restore.bands import bands, settle
-from adacode_cli.restore.foresight import moments_of_no_use
-from adacode_cli.restore.statistics import known_moments
+from adacode_cli.restore.bands.banded import Banded, Rows, Step, same, stored
+from adacode_cli.restore.bands.foresight import moments_of_no_use
+from adacode_cli.restore.bands.run import bands, settle
+from adacode_cli.restore.bands.statistics import known_moments
 
 
 def note_pixels(function: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Banded:

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from adacode_cli.restore.foresight import FORESIGHT
-from adacode_cli.restore.store import Store
+from adacode_cli.restore.bands.foresight import FORESIGHT
+from adacode_cli.restore.bands.store import Store
 
 Rows = tuple[int, int]  # from, up to
 
@@ -103,7 +103,7 @@ class Banded:
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
-        from adacode_cli.restore.noted import NOTED
+        from adacode_cli.restore.bands.noted import NOTED
 
         if function not in NOTED:
             raise TypeError(f"{getattr(function, '__name__', function)} can't be done in bands")
@@ -130,7 +130,7 @@ class Banded:
 
 def noted_pixels(function: Callable[..., Tensor], *args: Any) -> Banded:
     """What an operator notes."""
-    from adacode_cli.restore.noted import note_pixels
+    from adacode_cli.restore.bands.noted import note_pixels
 
     return note_pixels(function, *args)
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adacode_cli.model.config import CodebookConfig
-from adacode_cli.restore.codes import Codes
+from adacode_cli.restore.reconstruction.codes import Codes
 
 WHOLE = 32  # bits of a weight as the network computes it
 

@@ -10,8 +10,8 @@ import torch
 from adacode_cli.images.alpha import fill_transparent
 from adacode_cli.images.masks import ALPHA, MaskChoice, doubts, feathered, holes_in
 from adacode_cli.images.picture import Picture, Plane, to_samples
-from adacode_cli.restore.holes import Mask
-from adacode_cli.restore.inpaint import Filling, inpaint
+from adacode_cli.restore.inpainting.holes import Mask
+from adacode_cli.restore.inpainting.inpaint import Filling, inpaint
 from adacode_cli.restore.restorer import Restorer
 from adacode_cli.restore.tiling import OnTile
 

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from adacode_cli.model.adacode import AdaCode, indices_of
 from adacode_cli.model.config import CODE_STRIDE
-from adacode_cli.restore.banded import stored
-from adacode_cli.restore.bands import bands
-from adacode_cli.restore.codes import Codes, CodesError
+from adacode_cli.restore.bands.banded import stored
+from adacode_cli.restore.bands.run import bands
+from adacode_cli.restore.reconstruction.codes import Codes, CodesError
 from adacode_cli.restore.restorer import Restorer
 from adacode_cli.restore.tiling import OnTile
 from adacode_cli.restore.way import Way, persevere

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from adacode_cli.restore.holes import depth_of
+from adacode_cli.restore.inpainting.holes import depth_of
 
 RADIUS = 3  # of a patch, pixels
 SIDE = 2 * RADIUS + 1

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from adacode_cli.images.alpha import fill_transparent
 from adacode_cli.images.picture import Metadata, Picture, Plane
-from adacode_cli.restore.codes import Codes, CodesError, CodesFile
-from adacode_cli.restore.reconstruct import decode, encode
+from adacode_cli.restore.reconstruction.codes import Codes, CodesError, CodesFile
+from adacode_cli.restore.reconstruction.reconstruct import decode, encode
 from adacode_cli.restore.restorer import Restorer
 from adacode_cli.restore.tiling import OnTile
 from adacode_cli.training.figures import CodeUses

@@ -18,8 +18,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from adacode_cli.restore.banded import Banded, Rows
-from adacode_cli.restore.store import Store, check_room
+from adacode_cli.restore.bands.banded import Banded, Rows
+from adacode_cli.restore.bands.store import Store, check_room
 
 
 class Run:

@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from adacode_cli.restore.holes import Mask, depth_of
-from adacode_cli.restore.patch_match import (
+from adacode_cli.restore.inpainting.holes import Mask, depth_of
+from adacode_cli.restore.inpainting.patch_match import (
     Search,
     Surroundings,
     agree,
@@ -24,7 +24,7 @@ from adacode_cli.restore.patch_match import (
     synthesise,
     widened,
 )
-from adacode_cli.restore.pyramid import composite, half, halve
+from adacode_cli.restore.inpainting.pyramid import composite, half, halve
 
 # Pixels from what is known: the drawing up to here, patches from there; in wide places, patches.
 THIN, WIDE = (8, 16), (0, 1)
