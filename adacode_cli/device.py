@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import torch
 
 from adacode_cli.errors import UsageError
@@ -34,6 +36,25 @@ def resolve_device(name: str) -> torch.device:
             f"{name}: this machine has {torch.cuda.device_count()} CUDA devices; use --device cpu"
         )
     return torch.device(name)
+
+
+def free_bytes(device: torch.device) -> int:
+    """What this process may still take of a GPU's own memory; 0 of any other device's."""
+    if device.type != "cuda":
+        return 0
+    free, _ = torch.cuda.mem_get_info(device)
+    return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+
+
+def keep_fp32_exact() -> None:
+    """Convolve float32 as such on a GPU, too, where PyTorch takes TF32, of 10 bits, by itself.
+
+    Who asks for fp32 wants the picture that a CPU makes; bf16 is the fast way. For a program,
+    not for a library: it holds for the whole process.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of a newer name, which PyTorch 2.6 doesn't know
+        torch.backends.cudnn.allow_tf32 = False
 
 
 def has_fast_bf16(kind: str) -> bool:

@@ -12,7 +12,7 @@ import runpy
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -21,9 +21,15 @@ FORKS = "forkserver" in multiprocessing.get_all_start_methods()
 
 
 def run_command(
-    words: list[str], folder: Path, environment: Mapping[str, str]
+    words: list[str],
+    folder: Path,
+    environment: Mapping[str, str],
+    before: Callable[[], None] | None = None,
 ) -> subprocess.CompletedProcess[str]:
-    """``adacode`` with these words, in ``folder``; nothing comes from stdin."""
+    """``adacode`` with these words, in ``folder``; nothing comes from stdin.
+
+    before: what its process does first, where processes are forked.
+    """
     env = {**environment, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", "adacode_cli", *words]
     if not FORKS:
@@ -34,14 +40,21 @@ def run_command(
     context.set_forkserver_preload(HEAVY)
     with tempfile.TemporaryDirectory() as streams:
         out, err = Path(streams) / "out", Path(streams) / "err"
-        process = context.Process(target=become, args=(words, folder, env, out, err))
+        process = context.Process(target=become, args=(words, folder, env, out, err, before))
         process.start()
         process.join()
         code = process.exitcode or 0
         return subprocess.CompletedProcess(command, code, out.read_text(), err.read_text())
 
 
-def become(words: list[str], folder: Path, env: dict[str, str], out: Path, err: Path) -> None:
+def become(
+    words: list[str],
+    folder: Path,
+    env: dict[str, str],
+    out: Path,
+    err: Path,
+    before: Callable[[], None] | None,
+) -> None:
     """Make this process the command's, to its end."""
     for number, path, flags in (
         (0, Path(os.devnull), os.O_RDONLY),
@@ -55,6 +68,8 @@ def become(words: list[str], folder: Path, env: dict[str, str], out: Path, err: 
     sys.stdin, sys.stdout, sys.stderr = (os.fdopen(n, "w" if n else "r") for n in range(3))
     sys.argv = ["adacode", *words]
     sys.path.insert(0, str(ROOT))
+    if before is not None:
+        before()
     try:
         runpy.run_module("adacode_cli", run_name="__main__", alter_sys=True)
     finally:

@@ -365,6 +365,17 @@ def test_what_tile_says_is_done() -> None:
         parse_tiling("auto", "guessed")
 
 
+def test_a_gpu_with_room_takes_more_at_once() -> None:
+    automatic = parse_tiling("auto", "exact")
+    assert automatic.rows_for("official", 4096, 4096) < 100
+    assert automatic.rows_for("official", 4096, 4096, free=80 << 30) == 4096
+    assert automatic.rows_for("official", 4096, 8192, free=80 << 30) == 256
+    for family in ("lite", "official"):  # a small one no less than a CPU
+        assert automatic.rows_for(family, 4096, 4096, free=1 << 30) == automatic.rows_for(
+            family, 4096, 4096
+        )
+
+
 def test_padding_mirrors_and_can_be_forced() -> None:
     image = torch.arange(6.0).view(1, 1, 1, 6)
     assert pad(image, 4, always=False)[0, 0, 0].tolist() == [0, 1, 2, 3, 4, 5, 5, 4]
@@ -420,3 +431,39 @@ def test_each_step_out_of_memory_is_taken_once_and_said() -> None:
     ]
     with pytest.raises(MemoryError, match="even with bands of 8 rows"):
         list(persevere(replace(way, fixed=True), 64, compute, said.append))  # type: ignore[arg-type]
+
+
+def test_the_cpu_takes_as_much_at_once_as_it_would_have_by_itself() -> None:
+    way: Way | None = Way(torch.device("meta"), torch.bfloat16, 4096, on_cpu=256)
+    ways = []
+    while way is not None and way.device.type == "meta":
+        ways.append(way.rows)
+        way = way.smaller()
+    assert ways == [4096, 2048, 1024, 512, 256, 128, 64, 32, 16, 8]
+    assert way is not None
+    assert (way.device, way.precision, way.rows) == (CPU, torch.float32, 256)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "CUDA out of memory. Tried to allocate 2.00 GiB.",
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+        "GET was unable to find an engine to execute this computation",
+    ],
+)
+def test_a_network_that_a_gpu_has_no_room_for_waits_on_the_cpu(
+    words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, to, image = tiny_model(), AdaCode.to, photo(3, 40, 16)
+    expected = restorer_of(tiny_model()).restore(image)
+
+    def full(network: AdaCode, device: object) -> AdaCode:
+        if torch.device(str(device)).type == "meta":
+            raise RuntimeError(words)
+        return to(network, device)  # type: ignore[call-overload]
+
+    monkeypatch.setattr(AdaCode, "to", full)
+    restorer = Restorer(model, torch.device("meta"), torch.bfloat16)
+    assert torch.equal(restorer.restore(image), expected)
+    assert restorer.notes[-1] == "out of memory on meta: computed on the cpu, which is slower"

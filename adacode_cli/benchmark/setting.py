@@ -9,7 +9,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from adacode_cli.device import PRECISION_NAMES, resolve_device, resolve_precision
+from adacode_cli.device import (
+    PRECISION_NAMES,
+    keep_fp32_exact,
+    resolve_device,
+    resolve_precision,
+)
 from adacode_cli.errors import UsageError
 from adacode_cli.restore.restorer import Restorer
 from adacode_cli.weights import catalogue
@@ -49,6 +54,7 @@ class Setting:
     def load(self) -> Restorer:
         """The model, ready. Raises what loading raises."""
         self.use_threads()
+        keep_fp32_exact()
         return Restorer.load(self.file, self.device, self.precision)
 
 

@@ -106,8 +106,10 @@ def load_restorer(
 
     ``fixed``: whether the user named the device; None: unless it is auto.
     """
+    from adacode_cli.device import keep_fp32_exact
     from adacode_cli.restore.restorer import Restorer
 
+    keep_fp32_exact()
     restorer = Restorer.load(weights, device, precision, tiling)
     if fixed is not None:
         restorer.fixed = fixed

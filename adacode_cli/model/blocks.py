@@ -52,14 +52,37 @@ def add_skip(x: Tensor, skip: Tensor | None) -> Tensor:
     return x if skip is None else x + skip
 
 
+class Norm(nn.GroupNorm):
+    """The published networks' normalisation: (B, C, h, w) → (B, C, h, w), 32 groups."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(32, channels, eps=1e-6)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return group_norm(x, self.num_groups, self.weight, self.bias, self.eps)
+
+
+@overridable
+def group_norm(x: Tensor, groups: int, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
+    """``F.group_norm`` of a whole map; on a GPU, what comes in half precision stays so.
+
+    Autocast would make it float32: more than twice the bytes, where bytes are what takes time.
+    Statistics are summed in float32 either way.
+    """
+    if x.device.type != "cuda" or x.dtype == torch.float32 or torch.is_grad_enabled():
+        return F.group_norm(x, groups, weight, bias, eps)
+    with torch.autocast("cuda", enabled=False):
+        return F.group_norm(x, groups, weight.to(x.dtype), bias.to(x.dtype), eps)
+
+
 class NormResBlock(nn.Module):
     """Pre-activation residual block with GroupNorm: (B, C, h, w) → (B, C, h, w)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.norm1 = nn.GroupNorm(32, channels, eps=1e-6)
+        self.norm1 = Norm(channels)
         self.conv1 = conv3(channels, channels)
-        self.norm2 = nn.GroupNorm(32, channels, eps=1e-6)
+        self.norm2 = Norm(channels)
         self.conv2 = conv3(channels, channels)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -99,8 +122,11 @@ def nearest_conv_between(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tens
     kernels = torch.cat([halved(halved(weight, row, 2), column, 3) for row, column in PARTS])
     biases = None if bias is None else bias.repeat(4)
     drawn = convolution(x, kernels, biases, 1, (0, 1), 1, 1)  # (B, 4·O, h + 1, w + 1)
-    larger = drawn.new_empty(len(x), channels, 2 * h, 2 * w).contiguous(
-        memory_format=torch.channels_last
+    larger = torch.empty(
+        (len(x), channels, 2 * h, 2 * w),
+        dtype=drawn.dtype,
+        device=drawn.device,
+        memory_format=torch.channels_last,
     )
     for (row, column), part in zip(PARTS, drawn.chunk(4, dim=1), strict=True):
         seen = part[:, :, row : row + h, column : column + w]

@@ -22,9 +22,12 @@ GROUPS = 4
 
 
 @lru_cache(maxsize=32)
-def order(h: int, w: int, down: int, across: int) -> tuple[Tensor, Tensor]:
-    """Positions window by window, shifted cyclically, and the way back: (h·w,) twice."""
-    shifted = torch.arange(h * w).view(h, w).roll((-down, -across), dims=(0, 1))
+def order(h: int, w: int, down: int, across: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Positions window by window, shifted cyclically, and the way back: (h·w,) twice.
+
+    They stay on ``device``: to a GPU, a copy in every block would wait for all before it.
+    """
+    shifted = torch.arange(h * w, device=device).view(h, w).roll((-down, -across), dims=(0, 1))
     tiles = shifted.view(h // WINDOW, WINDOW, w // WINDOW, WINDOW)
     forth = tiles.transpose(1, 2).flatten()
     return forth, forth.argsort()
@@ -56,8 +59,8 @@ def apart(rows: Tensor, columns: Tensor) -> Tensor:
     hold pieces of opposite borders, which have different labels.
     """
     label = 2 * rows[:, None] + columns
-    forth, _ = order(*label.shape, 0, 0)
-    label = label.flatten()[forth.to(label.device)].view(-1, WINDOW**2)
+    forth, _ = order(*label.shape, 0, 0, label.device)
+    label = label.flatten()[forth].view(-1, WINDOW**2)
     differ = label[:, :, None] != label[:, None, :]
     return torch.zeros(differ.shape, device=label.device).masked_fill(differ, -100.0)
 
@@ -135,7 +138,7 @@ class SwinBlock(nn.Module):
     def attend(self, y: Tensor, rows: Tensor, down: int) -> Tensor:
         """(B, h, w, C) → the same. rows: their labels. down: how far windows go around."""
         b, h, w, c = y.shape
-        forth, back = (index.to(y.device) for index in order(h, w, down, self.shift))
+        forth, back = order(h, w, down, self.shift, y.device)
         mask = None
         if self.shift:
             mask = apart(rows, from_the_other_side(w, self.shift, y.device))

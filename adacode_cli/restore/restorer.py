@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from adacode_cli.device import resolve_device, resolve_precision
+from adacode_cli.device import free_bytes, resolve_device, resolve_precision
 from adacode_cli.model.adacode import AdaCode
 from adacode_cli.model.config import CODE_STRIDE
 from adacode_cli.restore.bands.banded import stored
@@ -20,7 +20,7 @@ from adacode_cli.restore.bands.run import bands
 from adacode_cli.restore.bands.statistics import known, sample_moments
 from adacode_cli.restore.kinds import ImageT, to_mask, to_tensor
 from adacode_cli.restore.tiling import OnTile, Tiling
-from adacode_cli.restore.way import Way, persevere
+from adacode_cli.restore.way import Way, lacks_memory, persevere
 from adacode_cli.weights.catalogue import load_model
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class Restorer:
         *,
         fixed: bool = False,
     ) -> None:
-        self.model = model.eval().requires_grad_(False).to(device)
+        self.model = placed(model.eval().requires_grad_(False), device)
         self.device, self.precision = device, precision
         self.tiling, self.fixed = tiling or Tiling(), fixed
         self.last: Tensor | None = None  # as the network took it
@@ -151,8 +151,12 @@ class Restorer:
 
     def way(self, height: int, width: int) -> Way:
         """How an output of this size is computed, if all goes well."""
-        rows = self.tiling.rows_for(self.model.config.family, height, width)
-        return Way(self.device, self.precision, rows, self.tiling.statistics, self.fixed)
+        free = free_bytes(self.device)
+        rows, on_cpu = (
+            self.tiling.rows_for(self.model.config.family, height, width, room)
+            for room in (free, 0)
+        )
+        return Way(self.device, self.precision, rows, self.tiling.statistics, self.fixed, on_cpu)
 
     def rows_from(self, image: Tensor, way: Way, top: int) -> Iterator[Tensor]:
         """Bands of the output from row ``top`` on, unclamped, on the host."""
@@ -203,6 +207,16 @@ class Restorer:
                 f"the network's output is not finite in {self.precision}; try --precision fp32"
             )
         return restored.clamp_(0, 1)
+
+
+def placed(model: AdaCode, device: torch.device) -> AdaCode:
+    """``model`` on ``device``; without room there, on the host: each picture tries again."""
+    try:
+        return model.to(device)
+    except RuntimeError as error:
+        if not lacks_memory(error):
+            raise
+    return model.to("cpu")
 
 
 def pad(batch: Tensor, multiple: int, *, always: bool) -> Tensor:

@@ -14,6 +14,9 @@ OnTile = Callable[[int, int], None]  # how many bands are done, of how many
 # Output pixels: a picture of up to as many is done whole, and a band has about as many.
 WHOLE = {"lite": 2 << 20, "official": 1 << 20}
 BAND = {"lite": 1 << 20, "official": 1 << 18}
+# With a GPU's memory, as many more as have room there: bytes for each, and the most at once
+# (beyond twice that, a map has more numbers than some kernels count).
+ROOM, MOST = 4096, 1 << 24
 FEWEST = 8  # rows of a band
 
 
@@ -30,13 +33,17 @@ class Tiling:
     statistics: Statistics = "exact"
     as_published: bool = False
 
-    def rows_for(self, family: str, height: int, width: int) -> int:
-        """The height of a band of an output of this size; ``height`` for all of it."""
+    def rows_for(self, family: str, height: int, width: int, free: int = 0) -> int:
+        """The height of a band of an output of this size; ``height`` for all of it.
+
+        free: bytes of a GPU's memory.
+        """
         if self.rows is not None:
             return min(self.rows or height, height)
-        if height * width <= WHOLE[family]:
+        with_room = min(MOST, free // ROOM)
+        if height * width <= max(WHOLE[family], with_room):
             return height
-        return max(FEWEST, BAND[family] // width // FEWEST * FEWEST)
+        return max(FEWEST, max(BAND[family], with_room // 8) // width // FEWEST * FEWEST)
 
 
 def parse_tiling(tile: str, statistics: str) -> Tiling:

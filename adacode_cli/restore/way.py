@@ -13,15 +13,18 @@ from adacode_cli.device import PRECISION_NAMES
 from adacode_cli.restore.tiling import FEWEST, OnTile, Statistics
 
 MORE_PRECISE = {torch.float16: torch.bfloat16, torch.bfloat16: torch.float32}
-# What PyTorch, and the library that computes its convolutions, say on a CPU.
+# What PyTorch, and the libraries that compute its convolutions and products, say: on a CPU …
 ALLOCATION = ("allocate memory", "out of memory", "create a primitive", "execute a primitive")
+# … and on a GPU; no engine is found where none gets room to work in.
+GPU_ALLOCATION = ("ALLOC_FAILED", "ALLOCATION_FAILED", "unable to find an engine")
 
 
 @dataclass(frozen=True)
 class Way:
     """Where, how precisely, and how many rows of the output at once.
 
-    fixed: whether the user named the device.
+    fixed: whether the user named the device. on_cpu: the rows, should it come to the CPU;
+    None: as many as were tried last.
     """
 
     device: torch.device
@@ -29,6 +32,7 @@ class Way:
     rows: int
     statistics: Statistics = "exact"
     fixed: bool = False
+    on_cpu: int | None = None
 
     def more_precise(self) -> Way | None:
         """With numbers that overflow later, if there are any."""
@@ -41,7 +45,8 @@ class Way:
             return replace(self, rows=max(FEWEST, self.rows // 2 // FEWEST * FEWEST))
         if self.device.type == "cpu" or self.fixed:
             return None
-        return replace(self, device=torch.device("cpu"), precision=torch.float32)
+        rows = self.on_cpu or self.rows
+        return replace(self, device=torch.device("cpu"), precision=torch.float32, rows=rows)
 
     @contextmanager
     def computing(self) -> Iterator[None]:
@@ -118,4 +123,4 @@ def lacks_memory(error: Exception) -> bool:
     """Whether this is how memory runs out."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
-    return any(words in str(error) for words in ALLOCATION)
+    return any(words in str(error) for words in (*ALLOCATION, *GPU_ALLOCATION))

@@ -12,8 +12,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from adacode_cli.device import free_bytes
+
 # Bytes that all stores of a process may take in memory; what goes beyond is written to a file.
 IN_MEMORY = 1 << 30
+# Of what is free on a GPU, the part that a map may take there.
+ON_GPU = 4
 # Bytes of a map that are worked on at once.
 BAND = 48 << 20
 # Files that a map is spread over, so that it can go bit by bit.
@@ -27,8 +31,8 @@ class ScratchError(OSError):
 class Store:
     """(1, C, h, w) of one ``dtype``, written and read by rows.
 
-    In memory while there is room, else in nameless files in the folder for temporary ones,
-    which go with the process however that ends. Raises ``ScratchError``.
+    On a GPU with plenty of room, or in memory while there is room, else in nameless files in the
+    folder for temporary ones, which go with the process however that ends. Raises ``ScratchError``.
     """
 
     used = 0  # bytes of memory, by all stores
@@ -44,9 +48,11 @@ class Store:
         self.file_rows = -(-self.height // FILES)
         self.files: dict[int, BufferedRandom] = {}  # by number, from top to bottom
         self.memory: Tensor | None = None
-        size = self.row_bytes * self.height
-        if Store.used + size <= IN_MEMORY:
-            self.memory = torch.empty(self.height, self.width, self.channels, dtype=dtype)
+        size, shape = self.row_bytes * self.height, (self.height, self.width, self.channels)
+        if ON_GPU * size <= free_bytes(device):
+            self.memory = torch.empty(shape, dtype=dtype, device=device)
+        elif Store.used + size <= IN_MEMORY:
+            self.memory = torch.empty(shape, dtype=dtype)
             Store.used += size
 
     @property
@@ -63,9 +69,9 @@ class Store:
         mean = flat.mean(dim=0)
         squares = (flat - mean).square_().sum(dim=0)
         count = torch.full_like(mean, len(flat))
-        self.sums.append(torch.stack([count, mean, squares]).double().cpu())
+        self.sums.append(torch.stack([count, mean, squares]))
         if self.memory is not None:
-            self.memory[top : top + last.shape[0]] = last.cpu()
+            self.memory[top : top + last.shape[0]] = last
             return
         content = last.cpu().view(torch.uint8).view(-1).numpy()
         try:
@@ -112,7 +118,8 @@ class Store:
 
         Bands are merged by their counts, means and squared deviations (Chan et al., 1979).
         """
-        count, mean, squares = torch.stack(self.sums).unbind(1)  # (bands, C) each
+        sums = torch.stack(self.sums).cpu().double()
+        count, mean, squares = sums.unbind(1)  # (bands, C) each
         count, mean, squares = (
             x.view(len(self.sums), groups, -1).transpose(0, 1).flatten(1)
             for x in (count, mean, squares)
@@ -124,7 +131,7 @@ class Store:
 
     def __del__(self) -> None:
         with suppress(AttributeError):
-            if self.memory is not None:
+            if self.memory is not None and self.memory.device.type == "cpu":
                 Store.used -= self.memory.nbytes
         for file in self.files.values():
             with suppress(OSError):  # a full disk tells of what it had no room for once more
