@@ -114,7 +114,8 @@ class AdaCodeConfig:
             encoder_depths=(1, 4),  # a block at stride 8 sees twice as far for half the price
             deep_skip=True,
             fine_skip=scale < 4,
-            far_depths=(2, 2) if task == "inpaint" else (),
+            # At ×2 what is missing is detail, which is near.
+            far_depths=() if scale == 2 else (2, 2),
             subpixel=True,
         )
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from adacode_cli.training.degradations import Image, Strengths, degrade
-from adacode_cli.training.holes import Brush, Mask, draw_holes
+from adacode_cli.training.holes import Brush, Mask, draw_part
 
 
 class Damage(Protocol):
@@ -60,7 +60,7 @@ class Holed:
 
     def __call__(self, clean: Image, rng: np.random.Generator) -> Tensor:
         """RGB and mask, (4, P, P), or RGB with the holes painted white (the published way)."""
-        mask, _ = draw_holes(clean.shape[:2], rng, self.brush)
+        mask = draw_part(clean.shape[:2], rng, self.brush)
         return with_holes(to_tensor(clean), mask, mask_channel=self.mask_channel)
 
 

@@ -35,6 +35,12 @@ class Brush:
     outline_radius: tuple[float, float] = (0.06, 0.22)
 
 
+# A patch of 256 pixels is a part of a photo of up to twice its side, with holes to match.
+LARGER = (1.0, 2.0)
+COVERED = (0.02, 0.5)  # of a patch
+TRIES = 8
+
+
 def draw_holes(
     size: tuple[int, int], rng: np.random.Generator, brush: Brush | None = None
 ) -> tuple[Mask, HoleKind]:
@@ -44,6 +50,24 @@ def draw_holes(
     mask = np.zeros(size, np.uint8)
     {"strokes": draw_strokes, "boxes": draw_boxes, "outlines": draw_outlines}[kind](mask, rng, b)
     return mask, kind
+
+
+def draw_part(size: tuple[int, int], rng: np.random.Generator, brush: Brush | None = None) -> Mask:
+    """A mask of a patch (height, width) as a part of something larger, cut out at random.
+
+    Holes that are all drawn within their patch are smaller than those of the photos that it
+    stands for, and seldom reach its border. Never empty, never everything.
+    """
+    for _ in range(TRIES):
+        factor = rng.uniform(*LARGER)
+        whole, _ = draw_holes((round(factor * size[0]), round(factor * size[1])), rng, brush)
+        top, left = (
+            int(rng.integers(n - s, endpoint=True)) for n, s in zip(whole.shape, size, strict=True)
+        )
+        part = whole[top : top + size[0], left : left + size[1]]
+        if COVERED[0] <= np.mean(part > 0) <= COVERED[1]:
+            return np.ascontiguousarray(part)
+    return draw_holes(size, rng, brush)[0]
 
 
 def draw_strokes(mask: Mask, rng: np.random.Generator, b: Brush) -> None:

@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import cv2
 import torch
 from accelerate import Accelerator
+from accelerate.utils import DataLoaderConfiguration
 from torch import Tensor
 from torch.utils.data import DataLoader, Subset
 
@@ -60,6 +62,7 @@ class Trainer:
             gradient_accumulation_steps=settings.accumulate,
             cpu=settings.device == "cpu",
             step_scheduler_with_optimizer=False,
+            dataloader_config=DataLoaderConfiguration(non_blocking=True),
         )
         for helper in (lesson.network, lesson.teacher):
             if helper is not None:
@@ -165,7 +168,8 @@ class Trainer:
             num_workers=self.settings.workers,
             drop_last=True,
             prefetch_factor=4 if self.settings.workers else None,
-            worker_init_fn=leave_signals_to_the_trainer,
+            pin_memory=self.accelerator.device.type == "cuda",
+            worker_init_fn=begin_worker,
             # Its seed for workers mustn't come out of the losses' random numbers.
             generator=torch.Generator(),
         )
@@ -389,6 +393,12 @@ def mixed_precision(precision: str) -> str:
     if precision == "auto":
         return "bf16" if has_fast_bf16("cuda" if torch.cuda.is_available() else "cpu") else "no"
     return "no" if precision == "fp32" else precision
+
+
+def begin_worker(number: int) -> None:
+    """A process that prepares patches: it ends with the trainer, and computes on one core."""
+    leave_signals_to_the_trainer(number)
+    cv2.setNumThreads(1)
 
 
 def channels_last(image: Tensor) -> Tensor:

@@ -60,11 +60,13 @@ class Validation:
         """``valid/psnr`` in dB, the distance where there is a network, and their weighed loss."""
         psnr, distance, l1 = [], [0.0], []
         for clean, damaged in self.samples:
-            image = show(restore(damaged).image, clean, damaged)
+            restored = restore(damaged).image
+            image = show(restored, clean, damaged)
             psnr.append(psnr_y(image[0], clean[0]))
             l1.append((image - clean).abs().mean().item())
             if self.perceptual is not None:
-                distance.append(self.perceptual.loss(image, clean).item())
+                pair = (picture.to(restored.device) for picture in (image, clean))
+                distance.append(self.perceptual.loss(*pair).item())
         far, off = float(np.sum(distance)) / len(l1), float(np.mean(l1))
         told = {"valid/psnr": float(np.mean(psnr))}
         if self.perceptual is not None:
