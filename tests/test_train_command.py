@@ -20,7 +20,7 @@ from adacode_cli.training.settings import read_toml
 from adacode_cli.training.states import States
 from tests.conftest import Command, environment, make_photo
 
-QUICK = ("--batch", "2", "--patch", "48", "--workers", "0", "--codes", "16")
+QUICK = ("--batch", "2", "--patch", "64", "--workers", "0", "--codes", "16")
 
 
 @pytest.fixture
@@ -145,11 +145,11 @@ def test_photos_that_cannot_be_used_are_listed_and_skipped(
     damaged = photos / "cats" / "half.png"
     make_photo(96, 96).save(damaged)
     damaged.write_bytes(damaged.read_bytes()[:3000])
-    few = ("--steps", "12", "--batch", "2", "--patch", "48", "--codes", "8", "--workers", "0")
+    few = ("--steps", "12", "--batch", "2", "--patch", "64", "--codes", "8", "--workers", "0")
     done = adacode("train", "codebook", photos / "cats", *few, "-o", tmp_path / "run")
     listed = (tmp_path / "run" / "skipped.txt").read_text()
     assert "broken.png: unreadable" in listed
-    assert "20×20 is smaller than a patch of 48" in listed
+    assert "20×20 is smaller than a patch of 64" in listed
     assert "2 photos are skipped" in done.stderr
     assert done.stderr.count("half.png") == 1
 
@@ -157,7 +157,7 @@ def test_photos_that_cannot_be_used_are_listed_and_skipped(
 def test_a_prior_goes_on_from_an_earlier_one(
     photos: Path, tmp_path: Path, adacode: Command
 ) -> None:
-    few = ("--batch", "2", "--patch", "48", "--workers", "0", "--learning-rate", "1e-6")
+    few = ("--batch", "2", "--patch", "64", "--workers", "0", "--learning-rate", "1e-6")
     books = [
         adacode("train", "codebook", photos / n, *few, "--steps", "1", "-o", n).stdout.strip()
         for n in ("cats", "dogs")

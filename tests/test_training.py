@@ -206,7 +206,7 @@ def test_a_loss_that_is_no_number_stops_the_run(photos: Path, tmp_path: Path) ->
 
 
 def test_the_three_stages_by_command(photos: Path, tmp_path: Path, adacode: Command) -> None:
-    few = ("--steps", "2", "--batch", "2", "--patch", "48")
+    few = ("--steps", "2", "--batch", "2", "--patch", "64")
     books = []
     for name in ("cats", "dogs"):
         done = adacode("train", "codebook", photos / name, "-o", tmp_path / name, *few)
