@@ -39,10 +39,16 @@ def resolve_device(name: str) -> torch.device:
 
 
 def free_bytes(device: torch.device) -> int:
-    """What this process may still take of a GPU's own memory; 0 of any other device's."""
+    """About what this process may still take of a GPU's own memory; 0 of any other device's.
+
+    0, too, where others have left so little that the GPU can't even be asked.
+    """
     if device.type != "cuda":
         return 0
-    free, _ = torch.cuda.mem_get_info(device)
+    try:
+        free, _ = torch.cuda.mem_get_info(device)
+    except RuntimeError:
+        return 0
     return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
 
 

@@ -134,7 +134,7 @@ def test_wherever_maps_are_kept_the_picture_is_the_same(
     image = picture(3, 60, 40)
     assert Store((1, 32, 8, 8), CUDA).memory.device.type == "cuda"  # type: ignore[union-attr]
     on_gpu = restorer.restore(image)
-    monkeypatch.setattr(store, "ON_GPU", 1 << 40)
+    monkeypatch.setattr(store, "ON_GPU", 0)
     used = Store.used
     in_memory = restorer.restore(image)
     monkeypatch.setattr(store, "IN_MEMORY", 0)

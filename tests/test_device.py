@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from adacode_cli.device import DeviceError, resolve_device, resolve_precision
+from adacode_cli.device import DeviceError, free_bytes, resolve_device, resolve_precision
 from adacode_cli.errors import UsageError
 
 CPU = torch.device("cpu")
@@ -39,3 +39,12 @@ def test_what_is_not_there_is_said() -> None:
         resolve_precision("double", CPU)
     with pytest.raises(DeviceError, match="fp16 is for GPUs"):
         resolve_precision("fp16", CPU)
+
+
+def test_a_gpu_that_cannot_be_asked_has_nothing_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_device: torch.device) -> tuple[int, int]:
+        raise RuntimeError("CUDA error: out of memory")
+
+    monkeypatch.setattr(torch.cuda, "mem_get_info", full)
+    assert free_bytes(torch.device("cuda")) == 0
+    assert free_bytes(torch.device("cpu")) == 0

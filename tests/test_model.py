@@ -20,7 +20,8 @@ from adacode_cli.model.blocks import conv3
 from adacode_cli.model.checkpoint import CheckpointError
 from adacode_cli.model.codebook import nearest
 from adacode_cli.model.config import AdaCodeConfig, Family, lite_config, official_config
-from adacode_cli.model.enlarge import enlarge
+from adacode_cli.model.enlarge import enlarge, lanczos_kernel
+from adacode_cli.model.swin import SwinBlock, order
 from adacode_cli.restore.bands.banded import stored
 from adacode_cli.restore.bands.run import bands
 from tests.conftest import tiny_config, tiny_model
@@ -245,3 +246,17 @@ def test_a_wide_convolution_in_bands_is_the_whole_one() -> None:
 
 def test_freed_memory_stays_where_the_c_library_knows_how() -> None:
     assert keep_freed_memory() == (platform.libc_ver()[0] == "glibc")
+
+
+def test_what_inference_keeps_does_for_training() -> None:
+    order.cache_clear()
+    lanczos_kernel.cache_clear()
+    block, tokens = SwinBlock(32, 4), torch.rand(1, 32, 16, 16)
+    picture = torch.rand(1, 3, 8, 8)
+    model = tiny_model("reconstruct", 1)
+    with torch.inference_mode():
+        block(tokens)
+        model(picture)
+    block(tokens.requires_grad_()).sum().backward()
+    model.train()(picture).image.sum().backward()
+    assert tokens.grad is not None

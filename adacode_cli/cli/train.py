@@ -47,7 +47,10 @@ class RunOptions:
         int | None, typer.Option(min=1, help="Batches whose gradients make a step. [1]")
     ] = None
     patch: Annotated[
-        int | None, typer.Option(min=48, help=f"Side of a patch, pixels. [{Settings.patch}]")
+        int | None,
+        typer.Option(
+            min=48, help=f"Side of a patch, pixels; multiples of 32 fit all. [{Settings.patch}]"
+        ),
     ] = None
     learning_rate: Annotated[
         float | None, typer.Option(help=f"Peak rate. [{Settings.learning_rate}]")

@@ -52,37 +52,14 @@ def add_skip(x: Tensor, skip: Tensor | None) -> Tensor:
     return x if skip is None else x + skip
 
 
-class Norm(nn.GroupNorm):
-    """The published networks' normalisation: (B, C, h, w) → (B, C, h, w), 32 groups."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__(32, channels, eps=1e-6)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return group_norm(x, self.num_groups, self.weight, self.bias, self.eps)
-
-
-@overridable
-def group_norm(x: Tensor, groups: int, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
-    """``F.group_norm`` of a whole map; on a GPU, what comes in half precision stays so.
-
-    Autocast would make it float32: more than twice the bytes, where bytes are what takes time.
-    Statistics are summed in float32 either way.
-    """
-    if x.device.type != "cuda" or x.dtype == torch.float32 or torch.is_grad_enabled():
-        return F.group_norm(x, groups, weight, bias, eps)
-    with torch.autocast("cuda", enabled=False):
-        return F.group_norm(x, groups, weight.to(x.dtype), bias.to(x.dtype), eps)
-
-
 class NormResBlock(nn.Module):
     """Pre-activation residual block with GroupNorm: (B, C, h, w) → (B, C, h, w)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.norm1 = Norm(channels)
+        self.norm1 = nn.GroupNorm(32, channels, eps=1e-6)
         self.conv1 = conv3(channels, channels)
-        self.norm2 = Norm(channels)
+        self.norm2 = nn.GroupNorm(32, channels, eps=1e-6)
         self.conv2 = conv3(channels, channels)
 
     def forward(self, x: Tensor) -> Tensor:

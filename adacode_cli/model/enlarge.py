@@ -29,6 +29,7 @@ def enlarge(picture: Tensor, factor: int) -> Tensor:
 
 
 @lru_cache
+@torch.inference_mode(mode=False)  # what is kept may be needed in training next
 def lanczos_kernel(factor: int) -> Tensor:
     """The weights of a pixel's 7×7 neighbourhood for each of its f² parts: (f², 1, 7, 7)."""
     phases = (torch.arange(factor) + 0.5) / factor - 0.5  # of a pixel, from its centre

@@ -22,15 +22,16 @@ GROUPS = 4
 
 
 @lru_cache(maxsize=32)
+@torch.inference_mode(mode=False)  # what is kept may be needed in training next
 def order(h: int, w: int, down: int, across: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """Positions window by window, shifted cyclically, and the way back: (h·w,) twice.
 
     They stay on ``device``: to a GPU, a copy in every block would wait for all before it.
     """
-    shifted = torch.arange(h * w, device=device).view(h, w).roll((-down, -across), dims=(0, 1))
+    shifted = torch.arange(h * w).view(h, w).roll((-down, -across), dims=(0, 1))
     tiles = shifted.view(h // WINDOW, WINDOW, w // WINDOW, WINDOW)
     forth = tiles.transpose(1, 2).flatten()
-    return forth, forth.argsort()
+    return forth.to(device), forth.argsort().to(device)
 
 
 def dense(x: Tensor, layer: nn.Module) -> Tensor:

@@ -15,7 +15,8 @@ from adacode_cli.restore.tiling import FEWEST, OnTile, Statistics
 MORE_PRECISE = {torch.float16: torch.bfloat16, torch.bfloat16: torch.float32}
 # What PyTorch, and the libraries that compute its convolutions and products, say: on a CPU …
 ALLOCATION = ("allocate memory", "out of memory", "create a primitive", "execute a primitive")
-# … and on a GPU; no engine is found where none gets room to work in.
+# … and on a GPU; no engine is found where none gets room to work in (or none fits at all: then
+# the CPU does it).
 GPU_ALLOCATION = ("ALLOC_FAILED", "ALLOCATION_FAILED", "unable to find an engine")
 
 

@@ -1,7 +1,8 @@
 """Holes to learn inpainting on: brush strokes, boxes and outlines.
 
 The strokes are the paper's (section 4.3): one to three lines of many vertices, 12 to 80 pixels
-wide at 512. Masks are (H, W) uint8, 255 where the picture is missing.
+wide at 512; that patches are parts of something larger is ours. Masks are (H, W) uint8, 255
+where the picture is missing.
 """
 
 from __future__ import annotations
@@ -17,6 +18,10 @@ Mask = NDArray[np.uint8]
 Points = NDArray[np.int32]
 HoleKind = Literal["strokes", "boxes", "outlines"]
 KINDS: tuple[HoleKind, ...] = ("strokes", "boxes", "outlines")
+# A patch of 256 pixels is a part of a photo of up to twice its side, with holes to match.
+LARGER = (1.0, 2.0)
+COVERED = (0.02, 0.5)  # of a patch
+TRIES = 8
 
 
 @dataclass(frozen=True)
@@ -33,12 +38,6 @@ class Brush:
     box_side: tuple[float, float] = (0.06, 0.3)
     outlines: tuple[int, int] = (1, 3)
     outline_radius: tuple[float, float] = (0.06, 0.22)
-
-
-# A patch of 256 pixels is a part of a photo of up to twice its side, with holes to match.
-LARGER = (1.0, 2.0)
-COVERED = (0.02, 0.5)  # of a patch
-TRIES = 8
 
 
 def draw_holes(

@@ -21,6 +21,7 @@ from adacode_cli.errors import UsageError
 from adacode_cli.model import checkpoint
 from adacode_cli.model.adacode import AdaCode, Restoration, merge
 from adacode_cli.model.config import AdaCodeConfig
+from adacode_cli.restore.way import lacks_memory
 from adacode_cli.training import losses
 from adacode_cli.training.code_averages import CodeAverages
 from adacode_cli.training.curves import draw_curves
@@ -58,11 +59,12 @@ class Trainer:
         self.settings, self.lesson, self.folder = settings, lesson, folder
         torch.manual_seed(settings.seed)
         self.accelerator = Accelerator(
-            mixed_precision=mixed_precision(settings.precision),
+            mixed_precision=mixed_precision(settings.precision, settings.device),
             gradient_accumulation_steps=settings.accumulate,
             cpu=settings.device == "cpu",
             step_scheduler_with_optimizer=False,
-            dataloader_config=DataLoaderConfiguration(non_blocking=True),
+            # From pinned memory alone: elsewhere what is copied may be gone before it has been.
+            dataloader_config=DataLoaderConfiguration(non_blocking=pins_memory(settings.device)),
         )
         for helper in (lesson.network, lesson.teacher):
             if helper is not None:
@@ -168,7 +170,7 @@ class Trainer:
             num_workers=self.settings.workers,
             drop_last=True,
             prefetch_factor=4 if self.settings.workers else None,
-            pin_memory=self.accelerator.device.type == "cuda",
+            pin_memory=pins_memory(self.settings.device),
             worker_init_fn=begin_worker,
             # Its seed for workers mustn't come out of the losses' random numbers.
             generator=torch.Generator(),
@@ -187,7 +189,7 @@ class Trainer:
         try:
             return self.train_step(patch)
         except RuntimeError as error:
-            if isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error):
+            if lacks_memory(error):
                 s = self.settings
                 raise MemoryError(
                     f"out of memory at step {self.step} with {s.batch} patches of {s.patch} "
@@ -388,10 +390,15 @@ class Trainer:
         return json.dumps([self.bare.config.to_dict(), self.settings.seed, photos, kinds])
 
 
-def mixed_precision(precision: str) -> str:
+def pins_memory(device: str) -> bool:
+    """Whether patches go to a GPU that copies them from pinned memory: ``device`` auto or cpu."""
+    return device != "cpu" and torch.cuda.is_available()
+
+
+def mixed_precision(precision: str, device: str) -> str:
     """Accelerate's word for it; auto is bf16 where the hardware multiplies it natively."""
     if precision == "auto":
-        return "bf16" if has_fast_bf16("cuda" if torch.cuda.is_available() else "cpu") else "no"
+        return "bf16" if has_fast_bf16("cuda" if pins_memory(device) else "cpu") else "no"
     return "no" if precision == "fp32" else precision
 
 

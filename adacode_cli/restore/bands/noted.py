@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from adacode_cli.model.blocks import conv3x3, group_norm, nearest_conv, nearest_conv_between
+from adacode_cli.model.blocks import conv3x3, nearest_conv, nearest_conv_between
 from adacode_cli.model.codebook import lookup, nearest
 from adacode_cli.model.fill import holes_of
 from adacode_cli.model.swin import WINDOW, SwinBlock, swin_block
@@ -291,7 +291,6 @@ NOTED: dict[Callable[..., Any], Callable[..., Any]] = {
     F.pixel_shuffle: note_shuffle,
     F.pixel_unshuffle: note_unshuffle,
     F.group_norm: note_group_norm,
-    group_norm: note_group_norm,
     swin_block: note_swin_block,
     holes_of: note_whole,
 }

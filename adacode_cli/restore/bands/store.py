@@ -17,7 +17,7 @@ from adacode_cli.device import free_bytes
 # Bytes that all stores of a process may take in memory; what goes beyond is written to a file.
 IN_MEMORY = 1 << 30
 # Of what is free on a GPU, the part that a map may take there.
-ON_GPU = 4
+ON_GPU = 1 / 4
 # Bytes of a map that are worked on at once.
 BAND = 48 << 20
 # Files that a map is spread over, so that it can go bit by bit.
@@ -49,9 +49,13 @@ class Store:
         self.files: dict[int, BufferedRandom] = {}  # by number, from top to bottom
         self.memory: Tensor | None = None
         size, shape = self.row_bytes * self.height, (self.height, self.width, self.channels)
-        if ON_GPU * size <= free_bytes(device):
-            self.memory = torch.empty(shape, dtype=dtype, device=device)
-        elif Store.used + size <= IN_MEMORY:
+        if size <= ON_GPU * free_bytes(device):
+            # Free memory may lie in pieces.
+            with suppress(torch.OutOfMemoryError):
+                self.memory = torch.empty(shape, dtype=dtype, device=device)
+        if self.memory is not None:
+            return
+        if Store.used + size <= IN_MEMORY:
             self.memory = torch.empty(shape, dtype=dtype)
             Store.used += size
 
