@@ -36,14 +36,14 @@ from adacode_cli.restore.inpainting.texture import (
 from adacode_cli.restore.restorer import Restorer
 from tests.conftest import make_photo, tiny_config
 
-SIDE = 160
-HOLE = (slice(50, 110), slice(40, 120))
+SIDE = 200
+HOLE = (slice(50, 150), slice(40, 160))
 
 
 def tiles() -> Tensor:
-    """Twelve by nine pixels, over and over: (3, 160, 160)."""
+    """Twelve by nine pixels, over and over: (3, 200, 200)."""
     tile = np.random.default_rng(3).random((3, 12, 9), np.float32)
-    return torch.from_numpy(np.tile(tile, (1, 14, 18))[:, :SIDE, :SIDE].copy())
+    return torch.from_numpy(np.tile(tile, (1, 17, 23))[:, :SIDE, :SIDE].copy())
 
 
 def a_hole() -> np.ndarray:
@@ -118,7 +118,7 @@ def test_a_speck_beside_a_wide_hole_needs_no_texture(monkeypatch: pytest.MonkeyP
     torch.manual_seed(0)
     model = AdaCode(tiny_config("reconstruct", 1).restoring("inpaint", 1))
     mask = a_hole()
-    mask[8:10, 8:10] = mask[150:152, 8:10] = True
+    mask[8:10, 8:10] = mask[190:192, 8:10] = True
     inpaint(Restorer(model, torch.device("cpu"), torch.float32), tiles(), mask)
     assert len(seen) == 1
 
@@ -127,7 +127,7 @@ def test_a_single_wide_hole_tells_how_far_it_is() -> None:
     torch.manual_seed(0)
     model = AdaCode(tiny_config("reconstruct", 1).restoring("inpaint", 1))
     restorer, heard = Restorer(model, torch.device("cpu"), torch.float32), []
-    limits = Filling(reach=10, smallest=24)  # a hole 30 deep: two halvings
+    limits = Filling(reach=17, smallest=24)  # a hole 50 deep: two halvings
     inpaint(restorer, tiles(), a_hole(), limits, lambda done, of: heard.append((done, of)))
     assert heard == [(1, 4), (2, 4), (3, 4), (4, 4)]  # three levels, and texture
 

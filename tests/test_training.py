@@ -11,6 +11,8 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 import torch
 
@@ -128,6 +130,15 @@ def test_resuming_restores_the_discriminator_and_every_random_draw(
     for a, b in zip(ours, theirs, strict=True):
         for name in (*weights, "reconstruction", "discriminator"):
             assert a[name] == pytest.approx(b[name], rel=1e-4), (a["step"], name)
+
+
+def test_workers_begin_where_opencv_has_threads(photos: Path, tmp_path: Path) -> None:
+    """Threads don't come along to a worker; had it to do with them, it would wait for ever."""
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(2)
+    cv2.GaussianBlur(np.zeros((2048, 2048, 3), np.float32), (0, 0), 3)
+    assert train(photos, tmp_path / "run", CODEBOOK, settings(2, workers=1)).step == 2
+    cv2.setNumThreads(before)
 
 
 def test_what_an_older_network_lacks_begins_without_a_say_and_learns() -> None:

@@ -164,6 +164,10 @@ class Trainer:
         """Batches from where the run stands, with the time spent on each counted."""
         first = self.step * self.settings.batch * self.settings.accumulate
         first *= self.accelerator.num_processes
+        if self.settings.workers:
+            # Each computes on a core of its own. Before they are forked: the threads of a pool
+            # don't come along, and a worker that has a use for them would wait for ever.
+            cv2.setNumThreads(1)
         loader = DataLoader(
             Subset(self.lesson.dataset, range(first, len(self.lesson.dataset))),
             self.settings.batch,
@@ -171,7 +175,7 @@ class Trainer:
             drop_last=True,
             prefetch_factor=4 if self.settings.workers else None,
             pin_memory=pins_memory(self.settings.device),
-            worker_init_fn=begin_worker,
+            worker_init_fn=leave_signals_to_the_trainer,
             # Its seed for workers mustn't come out of the losses' random numbers.
             generator=torch.Generator(),
         )
@@ -400,12 +404,6 @@ def mixed_precision(precision: str, device: str) -> str:
     if precision == "auto":
         return "bf16" if has_fast_bf16("cuda" if pins_memory(device) else "cpu") else "no"
     return "no" if precision == "fp32" else precision
-
-
-def begin_worker(number: int) -> None:
-    """A process that prepares patches: it ends with the trainer, and computes on one core."""
-    leave_signals_to_the_trainer(number)
-    cv2.setNumThreads(1)
 
 
 def channels_last(image: Tensor) -> Tensor:

@@ -27,7 +27,7 @@ from adacode_cli.restore.inpainting.patch_match import (
 from adacode_cli.restore.inpainting.pyramid import composite, half, halve
 
 # Pixels from what is known: the drawing up to here, patches from there; in wide places, patches.
-THIN, WIDE = (8, 16), (0, 1)
+THIN, WIDE = (16, 32), (0, 1)
 WIDTHS = (64, 96)  # depth of a thin place, and of a wide one
 MARGIN = 8  # pixels of the drawing beyond those, which patches have to agree with
 TONES = 3.0  # pixels: what varies more slowly is tone, and the rest texture
