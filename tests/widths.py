@@ -14,23 +14,21 @@ import argparse
 import json
 import statistics
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from adacode_cli.benchmark.stages import flop_by_stage
 from adacode_cli.device import resolve_device
 from adacode_cli.evaluation.protocol import Protocol
-from adacode_cli.evaluation.score import Judges, find_some, measure
+from adacode_cli.evaluation.score import OURS, Judges, mean_scores, score_folder
 from adacode_cli.model.adacode import AdaCode
 from adacode_cli.model.config import AdaCodeConfig
 from adacode_cli.restore.restorer import Restorer
-from adacode_cli.training.damage import Degraded, to_tensor
-from adacode_cli.training.dataset import PatchDataset, find_classes, load_photo
+from adacode_cli.training.damage import Degraded
+from adacode_cli.training.dataset import PatchDataset, find_classes
 from adacode_cli.training.recipes import ENDLESS, usable_classes
 from adacode_cli.training.settings import Settings
 from adacode_cli.training.squeezenet import SqueezeFeatures
@@ -38,7 +36,7 @@ from adacode_cli.training.stages import LITE
 from adacode_cli.training.trainer import Lesson, Trainer
 
 SCALE = 4
-METRICS = ("PSNR-Y", "SSIM", "squeeze")
+JUDGED = {"blind": ("PSNR-Y", "SSIM", "squeeze"), "bicubic": ("PSNR-Y",)}
 TIMED = (256, 256)  # pixels of the small picture: a megapixel of the result, and no padding
 ROUNDS = 7
 VARIANTS: dict[str, dict[str, tuple[int, ...]]] = {
@@ -89,52 +87,23 @@ def learn(model: AdaCode, photos: Path, settings: Settings, folder: Path) -> Ada
     return AdaCode.from_file(trainer.weights_file)
 
 
-def judge(restorer: Restorer, photos: list[Path], judges: Judges) -> dict[str, float]:
+def judge(restorer: Restorer, photos: Path, every: int, judges: Judges) -> dict[str, float]:
     """Mean scores on blindly degraded photos, and PSNR on those that were only reduced."""
-    scores = []
-    for number, path in enumerate(photos):
-        for damage in ("blind", "bicubic"):
-            case = Protocol("sr", SCALE, damage).prepare(load_photo(path), number)
-            picture = (restorer(to_tensor(case.damaged)).clamp(0, 1) * 255).round() / 255
-            told = measure(picture, to_tensor(case.clean), SCALE, judges)
-            kept = METRICS if damage == "blind" else ("PSNR-Y",)
-            scores.append({f"{damage} {name}": told[name] for name in kept})
-    names = dict.fromkeys(name for s in scores for name in s)
-    return {n: float(np.mean([s[n] for s in scores if n in s])) for n in names}
+    told: dict[str, float] = {}
+    for damage, metrics in JUDGED.items():
+        protocol = Protocol("sr", SCALE, damage)
+        scored = [
+            replace(one, pictures={})
+            for one in score_folder(photos, restorer, protocol, judges, every)
+        ]
+        means = mean_scores(scored)[OURS]
+        told |= {f"{damage} {metric}": means[metric] for metric in metrics}
+    return told
 
 
-@contextmanager
-def counted(model: nn.Module) -> Iterator[list[int]]:
-    """Multiplications of every convolution that is computed within it."""
-    counts: list[int] = []
-
-    def count(module: nn.Module, _: tuple[Tensor, ...], out: Tensor) -> None:
-        if isinstance(module, nn.Conv2d):
-            counts.append(out.numel() * module.weight[0].numel())
-
-    handles = [m.register_forward_hook(count) for m in model.modules()]
-    try:
-        yield counts
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-def multiplications(model: AdaCode) -> float:
-    """Thousands a pixel of the result, by convolutions."""
-    side = 64
-    with counted(model) as counts, torch.inference_mode():
-        model.eval()(torch.rand(1, 3, side, side))
-    return sum(counts) / (SCALE * side) ** 2 / 1000
-
-
-def seconds(models: dict[str, AdaCode]) -> dict[str, float]:
-    """A megapixel's on this CPU: each once to warm up, then the median of rounds in turn."""
-    picture = torch.rand(3, *TIMED)
-    restorers = {
-        n: Restorer(m.eval(), torch.device("cpu"), torch.float32) for n, m in models.items()
-    }
-    taken: dict[str, list[float]] = {name: [] for name in models}
+def seconds(restorers: dict[str, Restorer], picture: Tensor) -> dict[str, float]:
+    """One picture's on this CPU: each once to warm up, then the median of rounds in turn."""
+    taken: dict[str, list[float]] = {name: [] for name in restorers}
     for _ in range(ROUNDS + 1):
         for name, restorer in restorers.items():
             began = time.perf_counter()
@@ -147,7 +116,7 @@ def table(rows: dict[str, dict[str, float]]) -> str:
     """A row a variant."""
     columns = {
         "parameters": "{:.2f}M",
-        "multiplications": "{:.0f}k",
+        "GFLOP/MP": "{:.0f}",
         "s/MP": "{:.2f}",
         "blind PSNR-Y": "{:.2f}",
         "blind SSIM": "{:.3f}",
@@ -174,32 +143,39 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--every", type=int, default=10, help="judge each n-th photo")
     args = parser.parse_args()
-    prior = AdaCode.from_file(args.prior)
+    prior, cpu = AdaCode.from_file(args.prior), torch.device("cpu")
     judges = Judges(SqueezeFeatures(args.perceptual))
-    photos = find_some(args.valid)[:: args.every]
     kept = args.out / "widths.json"
     results: dict[str, dict[str, float]] = json.loads(kept.read_text()) if kept.exists() else {}
-    models = {name: network(config_of(name, prior), prior, seed=1) for name in VARIANTS}
+    settings = Settings(
+        steps=args.steps,
+        batch=args.batch,
+        workers=args.workers,
+        patch=128,
+        learning_rate=1e-3,
+        seed=1,
+    )
     for name in [name for name in VARIANTS if name not in results]:
-        settings = Settings(
-            steps=args.steps,
-            batch=args.batch,
-            workers=args.workers,
-            patch=128,
-            learning_rate=1e-3,
-            seed=1,
+        model = network(config_of(name, prior), prior, settings.seed)
+        learned, device = (
+            learn(model, args.photos, settings, args.out / name),
+            resolve_device("auto"),
         )
-        learned = learn(models[name], args.photos, settings, args.out / name)
-        device = resolve_device("auto")
-        restorer = Restorer(learned.to(device), device, torch.float32)
-        results[name] = judge(restorer, photos, judges)
+        restorer = Restorer(learned, device, torch.float32)
+        results[name] = judge(restorer, args.valid, args.every, judges)
         print(name, results[name], flush=True)
         kept.write_text(json.dumps(results, indent=1))
-    taken = seconds({name: network(config_of(name, prior), prior, seed=1) for name in VARIANTS})
-    for name, model in models.items():
-        size = sum(p.numel() for p in model.parameters()) / 1e6
-        of_network = {"parameters": size, "multiplications": multiplications(model.cpu())}
-        results[name] = {**results[name], **of_network, "s/MP": taken[name]}
+    untrained = {n: network(config_of(n, prior), prior, settings.seed) for n in VARIANTS}
+    restorers = {n: Restorer(model, cpu, torch.float32) for n, model in untrained.items()}
+    picture = torch.rand(3, *TIMED)
+    megapixels = SCALE**2 * picture[0].numel() / 1e6
+    taken = seconds(restorers, picture)
+    for name, restorer in restorers.items():
+        results[name] |= {
+            "parameters": sum(p.numel() for p in restorer.model.parameters()) / 1e6,
+            "GFLOP/MP": sum(flop_by_stage(restorer, picture).values()) / 1e9 / megapixels,
+            "s/MP": taken[name] / megapixels,
+        }
     print(table(results))
 
 

@@ -42,7 +42,6 @@ def flop_by_stage(restorer: Restorer, picture: Tensor) -> ByStage:
 def share_out(restorer: Restorer, picture: Tensor, read: Callable[[], float]) -> ByStage:
     """How much ``read`` grows in one pass, by stage."""
     with watched(restorer.model, read) as parts:
-        restorer.model.to(restorer.device)  # for want of room it may have been left on the host
         began = read()
         restorer.restore_whole(picture)
         total = read() - began

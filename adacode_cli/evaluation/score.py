@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -78,13 +78,15 @@ def score_folder(
     judges: Judges,
     every: int = 1,
     weight_bits: Sequence[int] = (),
+    others: Mapping[str, Method] | None = None,
 ) -> Iterator[Scored]:
     """Each ``every``-th photo of ``folder`` as it is damaged, restored and compared.
 
     weight_bits: for reconstruction, numbers of bits to round the weights to, besides.
+    others: what else to compare, by name.
     Raises ``FileNotFoundError`` if there is none.
     """
-    methods = methods_for(protocol, restorer, weight_bits)
+    methods = {**(others or {}), **methods_for(protocol, restorer, weight_bits)}
     for number, path in enumerate(find_some(folder)[::every]):
         case = protocol.prepare(load_photo(path), number)
         clean, scores, pictures = to_tensor(case.clean), {}, {}

@@ -161,10 +161,10 @@ class Restorer:
     def rows_from(self, image: Tensor, way: Way, top: int) -> Iterator[Tensor]:
         """Bands of the output from row ``top`` on, unclamped, on the host."""
         height, width = (self.scale * n for n in image.shape[1:])
-        self.model.to(way.device)
         if top == 0 and way.rows >= height:
             yield self.restore_whole(image, way)
             return
+        self.model.to(way.device)
         noted = self.noted(image, way, lambda model, batch: [model(batch).image])
         for _, (rows,) in bands(noted, way.rows, top, height):
             yield rows[0, :, :, :width].float().cpu()
@@ -189,6 +189,7 @@ class Restorer:
         """One pass of the network: (C, h, w) → (3, s·h, s·w), unclamped, on the host."""
         way = way or self.way(*image.shape[1:])
         _, h, w = image.shape
+        self.model.to(way.device)  # for want of room it may have been left elsewhere
         with way.computing():
             restored = self.model(self.batch_of(image).to(way.device)).image[0]
         return restored[:, : self.scale * h, : self.scale * w].float().cpu()
