@@ -7,11 +7,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
+from adacode_cli.errors import UsageError
 from adacode_cli.training.damage import Degraded
 from adacode_cli.training.dataset import PatchDataset, find_classes, load_photo
-from adacode_cli.training.degradations import Strengths, degrade, gaussian_kernel
-from tests.conftest import make_photo
+from adacode_cli.training.degradations import (
+    CLEAN_REDUCTIONS,
+    Strengths,
+    degrade,
+    gaussian_kernel,
+)
+from adacode_cli.training.recipes import damage_for
+from adacode_cli.training.settings import Settings
+from tests.conftest import make_photo, tiny_config
 
 ALWAYS = Strengths(blur_chance=1, noise_chance=1, jpeg_chance=1, clean_chance=0)
 NEVER = Strengths(
@@ -41,6 +50,23 @@ def test_strengths_decide_what_happens() -> None:
     rng = np.random.default_rng(0)
     assert np.array_equal(degrade(clean, 1, rng, NEVER), clean)
     assert not np.array_equal(degrade(clean, 1, rng, ALWAYS), clean)
+
+
+def test_an_antialiased_reduction_is_pillows() -> None:
+    clean = make_photo(64, 48)
+    only = Strengths(clean_chance=1, clean_reductions=("bicubic",))
+    small = degrade(np.asarray(clean), 4, np.random.default_rng(0), only)
+    wanted = np.asarray(clean.resize((16, 12), Image.Resampling.BICUBIC))
+    assert np.abs(small.astype(int) - wanted).max() <= 1
+
+
+def test_the_share_of_clean_patches_is_a_setting() -> None:
+    config = tiny_config("sr", 4)
+    assert damage_for(config, clean=0.6) == Degraded(
+        4, Strengths(clean_chance=0.6, clean_reductions=CLEAN_REDUCTIONS)
+    )
+    with pytest.raises(UsageError, match=r"clean is 1\.5"):
+        Settings(steps=1, clean=1.5)
 
 
 def test_sides_must_fit_the_scale() -> None:

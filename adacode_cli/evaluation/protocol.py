@@ -67,7 +67,7 @@ class Protocol:
         if self.kind == "bicubic":
             size = (w // self.scale, h // self.scale)
             small = PillowImage.fromarray(clean).resize(size, PillowImage.Resampling.BICUBIC)
-            told = {"steps": tell((Resize(*size, "cubic"),))}
+            told = {"steps": tell((Resize(*size, "bicubic"),))}
             return Case(clean, np.asarray(small), story=told)
         recipe = draw_recipe((h, w), self.scale, rng, Strengths())
         return Case(clean, follow(recipe, clean), story={"steps": tell(recipe)})

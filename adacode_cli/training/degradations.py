@@ -14,6 +14,7 @@ from typing import Any, Literal
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image as PillowImage
 
 Image = NDArray[np.uint8]
 Pixels = NDArray[np.float32]  # the same, as floats in [0, 255]
@@ -26,7 +27,13 @@ RESAMPLING = {
     "cubic": cv2.INTER_CUBIC,
     "lanczos": cv2.INTER_LANCZOS4,
 }
+# As image programs reduce: kernels that grow with the factor.
+ANTIALIASED = {
+    "bicubic": PillowImage.Resampling.BICUBIC,
+    "lanczos3": PillowImage.Resampling.LANCZOS,
+}
 REDUCTIONS = ("area", "linear", "cubic")
+CLEAN_REDUCTIONS = ("bicubic", "lanczos3", "cubic", "area")
 NoiseKind = Literal["colour", "gray", "correlated", "poisson", "speckle"]
 NOISES: tuple[NoiseKind, ...] = ("colour", "gray", "correlated", "poisson", "speckle")
 NOISE_SHARES = (0.35, 0.25, 0.15, 0.15, 0.1)
@@ -37,6 +44,7 @@ class Strengths:
     """How hard an image may be hit; ranges are uniform, chances are probabilities."""
 
     clean_chance: float = 0.15  # of a plain reduction and nothing else
+    clean_reductions: tuple[str, ...] = ("cubic",)  # one of these
     blur_chance: float = 0.7
     blur_sigma: Range = (0.1, 0.7)  # × scale, in pixels of the clean image
     stretched_blur_chance: float = 0.3  # of a second blur, along a random direction
@@ -66,19 +74,27 @@ class Blur:
 
 @dataclass(frozen=True)
 class Resize:
-    """To ``width`` × ``height``, by a mode of ``RESAMPLING``."""
+    """To ``width`` × ``height``, by a mode of ``RESAMPLING`` or ``ANTIALIASED``."""
 
     width: int
     height: int
     mode: str
 
     def apply(self, pixels: Pixels) -> Pixels:
-        """Resize; linear and cubic see an area-averaged image at twice the size."""
+        """Resize; OpenCV's linear and cubic see an area-averaged image at twice the size."""
+        if self.mode in ANTIALIASED:
+            return self.antialiased(pixels)
         between = (2 * self.width, 2 * self.height)
         if self.mode in ("linear", "cubic", "lanczos") and between[0] < pixels.shape[1]:
             pixels = cv2.resize(pixels, between, interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
         size = (self.width, self.height)
         return cv2.resize(pixels, size, interpolation=RESAMPLING[self.mode])  # type: ignore[return-value]
+
+    def antialiased(self, pixels: Pixels) -> Pixels:
+        """Resize by Pillow, each channel for itself, not rounded."""
+        size, kernel = (self.width, self.height), ANTIALIASED[self.mode]
+        channels = [PillowImage.fromarray(channel) for channel in np.moveaxis(pixels, 2, 0)]
+        return np.stack([np.asarray(c.resize(size, kernel)) for c in channels], axis=2)
 
 
 @dataclass(frozen=True)
@@ -159,7 +175,7 @@ def draw_recipe(
         raise ValueError(f"a side of {w}×{h} is not a multiple of {scale}")
     small = (w // scale, h // scale)
     if rng.random() < s.clean_chance:
-        return (Resize(*small, "cubic"),) if scale > 1 else ()
+        return (Resize(*small, str(rng.choice(s.clean_reductions))),) if scale > 1 else ()
     parts = [draw_reduction(small, scale, rng, s)]
     parts += [[kind] for kind in draw_damage(rng, s)]
     order = rng.permutation(len(parts))

@@ -24,6 +24,7 @@ from adacode_cli.model.config import (
 )
 from adacode_cli.training.damage import Damage, Degraded, Holed, Nothing
 from adacode_cli.training.dataset import PatchDataset, find_classes, usable
+from adacode_cli.training.degradations import CLEAN_REDUCTIONS, Strengths
 from adacode_cli.training.perceptual import load_network
 from adacode_cli.training.settings import Settings, write_toml
 from adacode_cli.training.stages import PRESETS, Stage
@@ -64,7 +65,7 @@ class Run:
 
     def prepare(self, config: AdaCodeConfig, stage: Stage, teacher: AdaCode | None) -> Lesson:
         """Photos that can be used, some of them kept aside, and the networks that watch."""
-        settings, damage = self.settings, damage_for(config)
+        settings, damage = self.settings, damage_for(config, self.settings.clean)
         check_patch(settings.patch, config)
         classes = usable_classes(find_classes(self.photos), settings.patch, self.out)
         if self.valid is not None:
@@ -192,13 +193,14 @@ def clean_config(preset: str, books: tuple[CodebookConfig, ...]) -> AdaCodeConfi
     return lite_config("reconstruct", 1, books)
 
 
-def damage_for(config: AdaCodeConfig) -> Damage:
-    """What a network of this configuration learns to undo."""
+def damage_for(config: AdaCodeConfig, clean: float = Strengths.clean_chance) -> Damage:
+    """What a network of this configuration learns to undo; ``clean``: nothing but a reduction."""
     if config.task == "reconstruct":
         return Nothing()
     if config.task == "inpaint":
         return Holed(mask_channel=config.in_channels == 4)
-    return Degraded(config.scale)
+    strengths = Strengths(clean_chance=clean, clean_reductions=CLEAN_REDUCTIONS)
+    return Degraded(config.scale, strengths)
 
 
 def check_task(task: str, scale: int) -> None:

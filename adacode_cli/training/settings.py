@@ -27,6 +27,7 @@ class Settings:
     batch: int = 16  # patches a process sees at once
     accumulate: int = 1  # batches whose gradients make one step
     patch: int = 128  # pixels of the clean image
+    clean: float = 0.15  # share of super-resolution's patches that are reduced and nothing else
     learning_rate: float = 4e-4
     discriminator_rate: float = 4e-4
     discriminator_width: int = 32  # channels of its first level
@@ -54,6 +55,8 @@ class Settings:
             raise UsageError(f"patches of {self.patch} pixels: take a multiple of {CODE_STRIDE}")
         if self.preset == "official" and self.patch % 64:
             raise UsageError(f"patches of {self.patch} pixels: the official preset needs 64s")
+        if not 0 <= self.clean <= 1:
+            raise UsageError(f"clean is {self.clean}; it is a share, from 0 to 1")
         for name in ("batch", "accumulate", "keep", "log_every"):
             if getattr(self, name) < 1:
                 raise UsageError(f"{name} is {getattr(self, name)}; it must be at least 1")
