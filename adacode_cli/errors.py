@@ -1,5 +1,9 @@
-"""The error that ends a command with exit code 2."""
+"""Errors that several rooms raise; none of them brings a library along."""
 
 
 class UsageError(ValueError):
-    """The command's words don't go together; nothing was done."""
+    """The command's words don't go together; nothing was done. It ends with exit code 2."""
+
+
+class WeightsError(OSError):
+    """Weights that couldn't be had: which, from where, and what to do."""

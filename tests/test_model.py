@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from adacode_cli.heap import keep_freed_memory
-from adacode_cli.model import checkpoint, winograd
+from adacode_cli.model import checkpoint, pretrained, winograd
 from adacode_cli.model.adacode import AdaCode, merge
 from adacode_cli.model.blocks import conv3
 from adacode_cli.model.checkpoint import CheckpointError
@@ -159,14 +159,14 @@ def everything(model: AdaCode) -> list[tuple[str, torch.Tensor]]:
 
 
 def test_save_pretrained_and_from_pretrained(tmp_path: Path) -> None:
-    model = tiny_model()
-    model.save_pretrained(tmp_path / "saved")
+    model = pretrained.AdaCode(tiny_config())
+    model.eval().save_pretrained(tmp_path / "saved")
     assert (tmp_path / "saved" / "model.safetensors").exists()
     with pytest.raises(CheckpointError, match=r"model\.safetensors"):
-        AdaCode.from_pretrained(tmp_path)
+        pretrained.AdaCode.from_pretrained(tmp_path)
     with pytest.raises(TypeError, match="stricct"):
-        AdaCode.from_pretrained(tmp_path / "saved", stricct=True)
-    loaded = AdaCode.from_pretrained(tmp_path / "saved")
+        pretrained.AdaCode.from_pretrained(tmp_path / "saved", stricct=True)
+    loaded = pretrained.AdaCode.from_pretrained(tmp_path / "saved")
     image = torch.rand(1, 3, 8, 8)
     assert torch.equal(loaded(image).image, model(image).image)
 

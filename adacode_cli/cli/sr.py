@@ -102,9 +102,6 @@ def sr(
     sheets = beside(pictures, "--compare", compare, ".png")
 
     def load(device: str) -> Worker:
-        from adacode_cli.evaluation.before_after import before_after
-        from adacode_cli.evaluation.sheet import save_sheet
-        from adacode_cli.images.picture import whole
         from adacode_cli.restore.folder import LeftAlone, Worker
         from adacode_cli.restore.picture import enlarge_picture
 
@@ -117,10 +114,7 @@ def sr(
                 return picture.noting(f"{LARGE_ENOUGH}: copied as it is")
             sheet = sheets.place(picture)
             restored = enlarge_picture(restorer, picture, target, on_tile)
-            if sheet:
-                restored = whole(restored)
-                save_sheet(before_after(picture, restored), sheet)
-            return restored
+            return compared(picture, restored, sheet) if sheet else restored
 
         return Worker(process, str(restorer.device))
 
@@ -136,6 +130,17 @@ def sr(
             timed=target.scale is not None,
         ),
     )
+
+
+def compared(picture: Picture, restored: Picture | PictureInBands, sheet: Path) -> Picture:
+    """``restored``, all of it; both are seen side by side on a sheet."""
+    from adacode_cli.evaluation.before_after import before_after
+    from adacode_cli.evaluation.sheet import save_sheet
+    from adacode_cli.images.picture import whole
+
+    restored = whole(restored)
+    save_sheet(before_after(picture, restored), sheet)
+    return restored
 
 
 def choose(

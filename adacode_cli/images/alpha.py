@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 
 from adacode_cli.images.picture import Plane
@@ -17,6 +16,8 @@ def fill_transparent(rgb: Plane, alpha: Plane) -> Plane:
     hidden = (alpha == 0).astype(np.uint8)
     if hidden.all() or not hidden.any():
         return rgb
+    import cv2
+
     _, labels = cv2.distanceTransformWithLabels(
         hidden, cv2.DIST_L2, cv2.DIST_MASK_5, labelType=cv2.DIST_LABEL_PIXEL
     )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 from typing import Any
 
-import cv2
 import numpy as np
 from PIL import Image, ImageCms
 
@@ -49,6 +48,8 @@ def lock_colour(restored: Plane, original: Plane) -> Plane:
 
     What both are after the same strong blur is compared, and the difference is taken back.
     """
+    import cv2
+
     _, height, width = original.shape
     drift = np.stack(
         [

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 from typing import Any
 
-import cv2
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
@@ -60,7 +59,13 @@ def read_deep(image: Image.Image, data: bytes) -> Samples:
 
 def from_opencv(data: bytes, *, gray: bool) -> Samples:
     """An encoded picture by OpenCV, its channels in our order; of gray, one."""
-    decoded: Any = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    import cv2
+
+    level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    try:
+        decoded: Any = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    finally:
+        cv2.utils.logging.setLogLevel(level)
     if decoded is None:
         raise PictureError("its pixels can't be decoded")
     if decoded.ndim == 2:

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import reduce
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
-from huggingface_hub import PyTorchModelHubMixin, hf_hub_download
-from huggingface_hub.constants import SAFETENSORS_SINGLE_FILE
 from torch import Tensor, nn
 
 from adacode_cli.model import checkpoint
@@ -28,6 +26,9 @@ from adacode_cli.model.encoder import (
 from adacode_cli.model.outline import outlined
 from adacode_cli.model.weight_map import ConvWeightMap, SwinWeightMap, UnitWeightMap
 
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
 
 class Restoration(NamedTuple):
     """A restored image and how it came about; every shape is at stride 8 but the image's.
@@ -44,13 +45,7 @@ class Restoration(NamedTuple):
     merged: Tensor
 
 
-class AdaCode(
-    nn.Module,
-    PyTorchModelHubMixin,
-    library_name="adacode",
-    tags=["image-restoration", "super-resolution", "vector-quantization"],
-    license="mit",
-):
+class AdaCode(nn.Module):
     """An image-adaptive codebook network.
 
     ``forward`` takes RGB (B, 3, H, W) in [0, 1], H and W multiples of ``config.multiple``,
@@ -97,16 +92,13 @@ class AdaCode(
         """The picture of a representation alone (equation 5): (B, C, h, w) → (B, 3, 8h, 8w)."""
         return self.decoder(merged, Features(z=merged))
 
-    def _save_pretrained(self, save_directory: Path) -> None:
-        checkpoint.save(save_directory / SAFETENSORS_SINGLE_FILE, self.config, self.state_dict())
-
     @classmethod
-    def from_file(cls, path: Path | str) -> AdaCode:
+    def from_file(cls, path: Path | str) -> Self:
         """The model in a safetensors file of ours. Raises ``CheckpointError``."""
         return cls.from_checkpoint(checkpoint.load(Path(path)), Path(path))
 
     @classmethod
-    def from_checkpoint(cls, stored: Checkpoint, path: Path) -> AdaCode:
+    def from_checkpoint(cls, stored: Checkpoint, path: Path) -> Self:
         """The model that was read from ``path``. Raises ``CheckpointError``."""
         # A configuration may claim any size: hold it against the tensors before memory is taken.
         model = cls.outline(stored.config, path)
@@ -114,41 +106,13 @@ class AdaCode(
         return model.to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
 
     @classmethod
-    def outline(cls, config: AdaCodeConfig, path: Path) -> AdaCode:
+    def outline(cls, config: AdaCodeConfig, path: Path) -> Self:
         """The network without memory for its tensors. Raises ``CheckpointError``."""
         try:
             with outlined():
                 return cls(config)
         except (ValueError, RuntimeError) as error:
             raise CheckpointError(f"{path}: its numbers make no network ({error})") from error
-
-    @classmethod
-    def _from_pretrained(
-        cls,
-        *,
-        model_id: str,
-        revision: str | None,
-        cache_dir: str | Path | None,
-        force_download: bool,
-        local_files_only: bool,
-        token: str | bool | None,
-        **others: Any,
-    ) -> AdaCode:
-        # The mixin hands on config.json, which our files don't need.
-        if unknown := sorted(others.keys() - {"config"}):
-            raise TypeError(f"from_pretrained() knows no {', '.join(unknown)}")
-        if Path(model_id).is_dir():
-            return cls.from_file(Path(model_id) / SAFETENSORS_SINGLE_FILE)
-        path = hf_hub_download(
-            model_id,
-            SAFETENSORS_SINGLE_FILE,
-            revision=revision,
-            cache_dir=cache_dir,
-            force_download=force_download,
-            local_files_only=local_files_only,
-            token=token,
-        )
-        return cls.from_file(path)
 
 
 def indices_of(quantised: list[Quantised]) -> Tensor:

@@ -310,12 +310,6 @@ def lock(after: Picture, before: Picture) -> Picture:
 @contextmanager
 def silent_decoders() -> Iterator[None]:
     """No warnings from decoders in any thread; what a person should know is in the notes."""
-    import cv2
-
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
-        try:
-            yield
-        finally:
-            cv2.utils.logging.setLogLevel(level)
+        yield

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from adacode_cli.errors import UsageError
-from adacode_cli.weights.network import WeightsError
+from adacode_cli.errors import UsageError, WeightsError
 from adacode_cli.weights.record import kept_folder
 
 if TYPE_CHECKING:

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from adacode_cli.weights import between, convert, names
-from adacode_cli.weights.download import WebWeights
-from adacode_cli.weights.hub import HubWeights
 
 if TYPE_CHECKING:
     from adacode_cli.model.adacode import AdaCode
     from adacode_cli.model.checkpoint import Checkpoint
     from adacode_cli.model.config import AdaCodeConfig
+    from adacode_cli.weights.download import WebWeights
+    from adacode_cli.weights.hub import HubWeights
 
 PACKAGE = Path(__file__).resolve().parents[1]
 # In an installed package the weights lie within it; in a checkout, beside it.
@@ -131,6 +131,9 @@ class Published:
     @property
     def place(self) -> HubWeights | WebWeights:
         """A repository of the Hub where one is configured, else the authors' release."""
+        from adacode_cli.weights.download import WebWeights
+        from adacode_cli.weights.hub import HubWeights
+
         if repo := configured_hub_repo():
             wanted = (f"{self.name}.safetensors", self.file)
             return HubWeights(as_hub_name(repo), self.name, wanted, strict=True)
@@ -215,6 +218,17 @@ def source(weights: str | Path) -> Source:
         return mixed
     if not names.is_network_name(word):
         return File(Path(weights))
+    return elsewhere(word)
+
+
+def elsewhere(word: str) -> HubWeights | WebWeights:
+    """What a name of the network means; only then is there need of a client for it.
+
+    Raises ``UsageError``.
+    """
+    from adacode_cli.weights.download import WebWeights
+    from adacode_cli.weights.hub import HubWeights
+
     place = names.parse(word)
     if isinstance(place, names.HubName):
         return HubWeights(place, str(place))

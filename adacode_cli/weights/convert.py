@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from huggingface_hub.utils import WeakFileLock
-
 from adacode_cli.weights.record import Record, sha256
 
 if TYPE_CHECKING:
@@ -53,6 +51,8 @@ def keep(source: Path, target: Path, origin: str, tag: str = "") -> Path:
     What was made from the same bytes already is left alone, so that two processes that want it
     at once make it once.
     """
+    from huggingface_hub.utils import WeakFileLock
+
     digest = sha256(source)
     target.parent.mkdir(parents=True, exist_ok=True)
     unfinished = target.with_name(f".{target.name}.unfinished")

@@ -16,10 +16,10 @@ from huggingface_hub.utils import (
     hf_raise_for_status,
 )
 
+from adacode_cli.errors import WeightsError
 from adacode_cli.weights import convert
 from adacode_cli.weights.names import Address
 from adacode_cli.weights.network import (
-    WeightsError,
     announce,
     explained,
     megabytes,

@@ -25,10 +25,10 @@ from huggingface_hub.errors import (
 from huggingface_hub.file_download import repo_folder_name
 
 from adacode_cli import __version__
+from adacode_cli.errors import WeightsError
 from adacode_cli.weights import convert
 from adacode_cli.weights.names import HubName, safe_file
 from adacode_cli.weights.network import (
-    WeightsError,
     announce,
     explained,
     megabytes,

@@ -8,7 +8,6 @@ from pathlib import PurePosixPath
 from urllib.parse import unquote, urlsplit
 
 from huggingface_hub import constants
-from huggingface_hub.utils import HFValidationError, validate_repo_id
 
 from adacode_cli.errors import UsageError
 
@@ -78,6 +77,8 @@ def parse_hub(word: str) -> HubName:
 
 def hub_name(repo: str, file: str | None, revision: str) -> HubName:
     """A ``HubName`` whose parts can't lead anywhere else."""
+    from huggingface_hub.utils import HFValidationError, validate_repo_id
+
     try:
         validate_repo_id(repo)
     except HFValidationError as error:

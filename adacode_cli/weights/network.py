@@ -18,13 +18,11 @@ from huggingface_hub.errors import (
     XetDownloadError,
 )
 
+from adacode_cli.errors import WeightsError
+
 log = logging.getLogger(__name__)
 
 SIGN_IN = "set HF_TOKEN or run 'hf auth login'"
-
-
-class WeightsError(OSError):
-    """Weights that couldn't be had: which, from where, and what to do."""
 
 
 def announce(what: str) -> None:

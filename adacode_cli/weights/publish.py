@@ -8,14 +8,13 @@ from pathlib import Path
 
 from huggingface_hub import CommitOperationAdd, constants, get_token
 
-from adacode_cli.errors import UsageError
+from adacode_cli.errors import UsageError, WeightsError
 from adacode_cli.weights import convert, names
 from adacode_cli.weights.card import Entry, read_means, write_card
 from adacode_cli.weights.describe import describe
 from adacode_cli.weights.hub import API
 from adacode_cli.weights.network import (
     SIGN_IN,
-    WeightsError,
     announce,
     explained,
     megabytes,
