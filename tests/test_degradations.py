@@ -11,7 +11,7 @@ from PIL import Image
 
 from adacode_cli.errors import UsageError
 from adacode_cli.training.damage import Degraded
-from adacode_cli.training.dataset import PatchDataset, find_classes, load_photo
+from adacode_cli.training.dataset import PatchDataset, find_classes, load_photo, sharpened
 from adacode_cli.training.degradations import (
     CLEAN_REDUCTIONS,
     Strengths,
@@ -67,6 +67,24 @@ def test_the_share_of_clean_patches_is_a_setting() -> None:
     )
     with pytest.raises(UsageError, match=r"clean is 1\.5"):
         Settings(steps=1, clean=1.5)
+
+
+def test_a_sharpened_target_is_crisper_at_edges_alone() -> None:
+    clean = np.full((64, 64, 3), 100, np.uint8)
+    clean[:, 32:] = 150
+    clean[:, :16] += np.arange(16, dtype=np.uint8)[:, None] % 2  # one level of noise
+    crisp = sharpened(clean, 0.5)
+    assert np.array_equal(crisp[:, :16], clean[:, :16])
+    assert crisp[32, 31, 0] < clean[32, 31, 0]
+    assert crisp[32, 32, 0] > clean[32, 32, 0]
+    assert np.array_equal(sharpened(clean, 0), clean)
+
+
+def test_sharpening_leaves_the_input_alone(photos: Path) -> None:
+    classes = find_classes(photos)
+    plain, crisp = (PatchDataset(classes, 48, Degraded(4), 3, 100, sharpen=s)[7] for s in (0, 1))
+    assert torch.equal(plain.degraded, crisp.degraded)
+    assert not torch.equal(plain.clean, crisp.clean)
 
 
 def test_sides_must_fit_the_scale() -> None:

@@ -21,6 +21,7 @@ from adacode_cli.model import checkpoint
 from adacode_cli.model.adacode import AdaCode
 from adacode_cli.training.code_averages import CodeAverages, perplexity, usage
 from adacode_cli.training.dataset import PatchDataset, find_classes
+from adacode_cli.training.discriminator import PatchDiscriminator, UNetDiscriminator
 from adacode_cli.training.recipes import Run, begin, damage_for, train_all
 from adacode_cli.training.settings import Settings
 from adacode_cli.training.squeezenet import SqueezeFeatures
@@ -130,6 +131,23 @@ def test_resuming_restores_the_discriminator_and_every_random_draw(
     for a, b in zip(ours, theirs, strict=True):
         for name in (*weights, "reconstruction", "discriminator"):
             assert a[name] == pytest.approx(b[name], rel=1e-4), (a["step"], name)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "kind"), [(None, PatchDiscriminator), ("unet", UNetDiscriminator)]
+)
+def test_the_discriminator_is_the_presets_or_the_one_asked_for(
+    photos: Path, tmp_path: Path, wanted: str | None, kind: type
+) -> None:
+    limits = {"losses": {"adversarial": 0.1}, "discriminator_width": 8, "discriminator": wanted}
+    trainer = train(photos, tmp_path / "run", RESTORATION, settings(1, **limits))
+    assert trainer.adversary is not None
+    assert type(trainer.adversary.bare) is kind
+
+
+def test_an_unknown_discriminator_is_named() -> None:
+    with pytest.raises(UsageError, match="'disc'; use patches or unet"):
+        settings(1, discriminator="disc")
 
 
 def test_workers_begin_where_opencv_has_threads(photos: Path, tmp_path: Path) -> None:

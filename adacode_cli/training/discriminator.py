@@ -88,10 +88,11 @@ class PatchDiscriminator(nn.Module):
         return self.last(x)
 
 
-KINDS: dict[str, Callable[[int], nn.Module]] = {  # by preset
-    "official": UNetDiscriminator,
-    "lite": PatchDiscriminator,
+KINDS: dict[str, Callable[[int], nn.Module]] = {
+    "unet": UNetDiscriminator,
+    "patches": PatchDiscriminator,
 }
+OF_PRESET = {"official": "unet", "lite": "patches"}
 
 
 class Adversary:
@@ -99,7 +100,8 @@ class Adversary:
 
     def __init__(self, accelerator: Accelerator, settings: Settings) -> None:
         self.accelerator, self.rate = accelerator, settings.discriminator_rate
-        self.bare = KINDS[settings.preset](settings.discriminator_width)
+        kind = settings.discriminator or OF_PRESET[settings.preset]
+        self.bare = KINDS[kind](settings.discriminator_width)
         optimiser = torch.optim.Adam(self.bare.parameters(), lr=self.rate, betas=(0.9, 0.99))
         self.model, self.optimiser = accelerator.prepare(self.bare, optimiser)
 

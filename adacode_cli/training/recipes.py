@@ -75,7 +75,8 @@ class Run:
         network = load_network(settings.perceptual) if settings.perceptual else None
         if network is None and {"perceptual", "semantic"} & set(stage.losses):
             note(f"{stage.name}: no --perceptual network, so results will be softer")
-        dataset = PatchDataset(classes, settings.patch, damage, settings.seed, ENDLESS)
+        sharpen = settings.sharpen if config.task == "sr" else 0.0
+        dataset = PatchDataset(classes, settings.patch, damage, settings.seed, ENDLESS, sharpen)
         validation = Validation(aside[: settings.validation], damage, network)
         return Lesson(dataset, validation, network, teacher if stage.teacher else None)
 

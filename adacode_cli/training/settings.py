@@ -11,6 +11,7 @@ from adacode_cli.errors import UsageError
 from adacode_cli.model.config import CODE_STRIDE
 
 Preset = Literal["lite", "official"]
+DISCRIMINATORS = ("patches", "unet")
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,9 @@ class Settings:
     accumulate: int = 1  # batches whose gradients make one step
     patch: int = 128  # pixels of the clean image
     clean: float = 0.15  # share of super-resolution's patches that are reduced and nothing else
+    sharpen: float = 0.0  # how much crisper super-resolution's targets are than their photos
     learning_rate: float = 4e-4
+    discriminator: str | None = None  # patches or unet, else the preset's
     discriminator_rate: float = 4e-4
     discriminator_width: int = 32  # channels of its first level
     warmup: int = 100  # steps
@@ -55,6 +58,11 @@ class Settings:
             raise UsageError(f"patches of {self.patch} pixels: take a multiple of {CODE_STRIDE}")
         if self.preset == "official" and self.patch % 64:
             raise UsageError(f"patches of {self.patch} pixels: the official preset needs 64s")
+        if self.discriminator not in (None, *DISCRIMINATORS):
+            kinds = " or ".join(DISCRIMINATORS)
+            raise UsageError(f"no discriminator is called {self.discriminator!r}; use {kinds}")
+        if self.sharpen < 0:
+            raise UsageError(f"sharpen is {self.sharpen}; it can't be less than 0")
         if not 0 <= self.clean <= 1:
             raise UsageError(f"clean is {self.clean}; it is a share, from 0 to 1")
         for name in ("batch", "accumulate", "keep", "log_every"):
