@@ -9,17 +9,14 @@ from itertools import count
 import torch
 from torch import Tensor
 
-from adacode_cli.model.fill import fill_holes
 from adacode_cli.restore.inpainting.holes import Hole, Mask, depth_of, find_holes
 from adacode_cli.restore.inpainting.pyramid import composite, double, halve
-from adacode_cli.restore.inpainting.texture import is_deep, smooth, textured
+from adacode_cli.restore.inpainting.texture import is_deep, textured
 from adacode_cli.restore.restorer import Restorer
 from adacode_cli.restore.tiling import OnTile
 
 Paint = Callable[[Tensor, Tensor], Tensor]  # rgb and mask → rgb
-# How much of what is painted is the mirror image's, in brightness, and the harmonic filling's, in
-# tones. More wins fidelity and loses sharpness.
-MIRRORED, HARMONIC = 0.3, 0.15
+MIRRORED = 0.36  # the mirror image's say; more wins fidelity and loses sharpness
 BT601 = (0.299, 0.587, 0.114)  # how bright red, green and blue are
 WHITE = 1.0  # what the published network was taught to take for a hole
 
@@ -104,24 +101,18 @@ def painter(restorer: Restorer) -> Paint:
 
 
 def steadied(paint: Paint) -> Paint:
-    """The same, drawn towards what it paints for the mirror image, and towards even tones.
+    """The same, its brightness drawn towards that of what it paints for the mirror image.
 
-    Where guesses differ, what lies between is nearer the truth. The mirror image has no say in
-    colours: their differences are seen less, and means of them are grayer.
+    Where the two differ, both are guesses, and what lies between is nearer the truth. Colours are
+    the first one's: their differences are seen less, and means of them are grayer.
     """
 
-    def between(rgb: Tensor, mask: Tensor) -> Tensor:
+    def both(rgb: Tensor, mask: Tensor) -> Tensor:
         painted = paint(rgb, mask)
         mirrored = paint(rgb.flip(2), mask.flip(1)).flip(2)
-        painted = painted + MIRRORED * brightness(mirrored - painted)
-        return painted + HARMONIC * smooth(harmonic(rgb, mask) - painted, mask)
+        return painted + MIRRORED * brightness(mirrored - painted)
 
-    return between
-
-
-def harmonic(rgb: Tensor, mask: Tensor) -> Tensor:
-    """(3, h, w) with its holes filled as evenly as can be."""
-    return fill_holes(rgb[None], mask[None, None].to(rgb))[0]
+    return both
 
 
 def brightness(rgb: Tensor) -> Tensor:
