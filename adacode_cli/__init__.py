@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from adacode_cli.model.pretrained import AdaCode
+    from adacode_cli.model.adacode import AdaCode
     from adacode_cli.restore.restorer import Restorer
 
 __version__ = "0.1.0"
@@ -15,7 +15,7 @@ __all__ = ["AdaCode", "Restorer", "__version__"]
 def __getattr__(name: str) -> Any:
     """Import what needs PyTorch when it is first used, so that importing the package is free."""
     if name == "AdaCode":
-        from adacode_cli.model.pretrained import AdaCode
+        from adacode_cli.model.adacode import AdaCode
 
         return AdaCode
     if name == "Restorer":

@@ -38,9 +38,9 @@ def real_esrgan(name: str, threads: int) -> Method:
 
     net: Any = ncnn.Net()
     net.opt.use_vulkan_compute, net.opt.num_threads = False, threads
-    file = Path(name) if Path(f"{name}.param").is_file() else packaged(name)
-    net.load_param(f"{file}.param")
-    net.load_model(f"{file}.bin")
+    file = Path(name) if Path(name).parent.name else packaged(name)
+    if net.load_param(f"{file}.param") or net.load_model(f"{file}.bin"):
+        raise SystemExit(f"{file}.param or .bin: can't be read")
 
     def restore(case: Case) -> Tensor:
         around = np.pad(case.damaged, ((AROUND, AROUND), (AROUND, AROUND), (0, 0)), mode="edge")

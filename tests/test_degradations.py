@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -62,11 +63,14 @@ def test_an_antialiased_reduction_is_pillows() -> None:
 
 def test_the_share_of_clean_patches_is_a_setting() -> None:
     config = tiny_config("sr", 4)
-    assert damage_for(config, clean=0.6) == Degraded(
+    assert damage_for(config, plain=0.6) == Degraded(
         4, Strengths(clean_chance=0.6, clean_reductions=CLEAN_REDUCTIONS)
     )
-    with pytest.raises(UsageError, match=r"clean is 1\.5"):
-        Settings(steps=1, clean=1.5)
+    with pytest.raises(UsageError, match=r"plain is 1\.5"):
+        Settings(steps=1, plain=1.5)
+    for amount in (-1, math.inf, math.nan):
+        with pytest.raises(UsageError, match="sharpen is"):
+            Settings(steps=1, sharpen=amount)
 
 
 def test_a_sharpened_target_is_crisper_at_edges_alone() -> None:

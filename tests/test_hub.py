@@ -223,6 +223,21 @@ def test_a_gated_repository_opens_with_the_token_and_only_the_hub_sees_it(
     assert all(hub.token not in p.read_text("latin1") for p in tmp_path.rglob("*") if p.is_file())
 
 
+def test_the_hubs_warnings_are_said_once_and_without_secrets() -> None:
+    code = (
+        "import logging\n"
+        "from adacode_cli.cli import problems\n"
+        "from adacode_cli.weights import catalogue\n"
+        "problems.show_logs()\n"
+        "catalogue.source('official-x4').origin\n"  # brings the Hub's client
+        "log = logging.getLogger('huggingface_hub.file_download')\n"
+        "log.warning('slow: https://a.b/c?X-Amz-Signature=secret')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stderr.count("slow") == 1
+    assert "secret" not in done.stderr
+
+
 @pytest.mark.parametrize(
     ("name", "fault", "says"),
     [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import cv2
@@ -15,7 +16,7 @@ from PIL import ExifTags, Image, ImageDraw
 
 from adacode_cli.model import checkpoint
 from adacode_cli.model.adacode import AdaCode
-from adacode_cli.restore.inpainting.inpaint import MIRRORED, brightness, steadied
+from adacode_cli.restore.inpainting.inpaint import MIRRORED, brightness, painter, steadied
 from tests.conftest import Command, make_photo, tiny_config, tiny_model
 
 
@@ -246,6 +247,20 @@ def test_a_large_hole_is_filled_from_its_surroundings(tmp_path: Path, adacode: C
     left, right = filled[150:250, 140:180].mean((0, 1)), filled[150:250, 320:360].mean((0, 1))
     assert left[0] > left[2] + 30
     assert right[2] > right[0] + 30
+
+
+@pytest.mark.parametrize(("channels", "passes"), [(4, 2), (3, 1)])
+def test_the_published_network_paints_once(channels: int, passes: int) -> None:
+    config = SimpleNamespace(in_channels=channels)
+    seen: list[int] = []
+
+    def restore(image: torch.Tensor) -> torch.Tensor:
+        seen.append(len(image))
+        return image[:3]
+
+    restorer: Any = SimpleNamespace(model=SimpleNamespace(config=config), restore_any=restore)
+    painter(restorer)(torch.rand(3, 8, 8), torch.ones(8, 8, dtype=torch.bool))
+    assert seen == [channels] * passes
 
 
 def test_what_the_mirror_image_says_counts_in_brightness_alone() -> None:

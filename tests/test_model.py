@@ -13,8 +13,9 @@ import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+import adacode_cli
 from adacode_cli.heap import keep_freed_memory
-from adacode_cli.model import checkpoint, pretrained, winograd
+from adacode_cli.model import checkpoint, winograd
 from adacode_cli.model.adacode import AdaCode, merge
 from adacode_cli.model.blocks import conv3
 from adacode_cli.model.checkpoint import CheckpointError
@@ -159,14 +160,16 @@ def everything(model: AdaCode) -> list[tuple[str, torch.Tensor]]:
 
 
 def test_save_pretrained_and_from_pretrained(tmp_path: Path) -> None:
-    model = pretrained.AdaCode(tiny_config())
-    model.eval().save_pretrained(tmp_path / "saved")
+    model = tiny_model()
+    model.save_pretrained(tmp_path / "saved")
     assert (tmp_path / "saved" / "model.safetensors").exists()
     with pytest.raises(CheckpointError, match=r"model\.safetensors"):
-        pretrained.AdaCode.from_pretrained(tmp_path)
+        AdaCode.from_pretrained(tmp_path)
     with pytest.raises(TypeError, match="stricct"):
-        pretrained.AdaCode.from_pretrained(tmp_path / "saved", stricct=True)
-    loaded = pretrained.AdaCode.from_pretrained(tmp_path / "saved")
+        AdaCode.from_pretrained(tmp_path / "saved", stricct=True)
+    assert "library_name: adacode" in (tmp_path / "saved" / "README.md").read_text()
+    loaded = AdaCode.from_pretrained(tmp_path / "saved")
+    assert isinstance(loaded, adacode_cli.AdaCode)
     image = torch.rand(1, 3, 8, 8)
     assert torch.equal(loaded(image).image, model(image).image)
 

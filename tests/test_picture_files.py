@@ -23,6 +23,7 @@ from adacode_cli.images.formats import format_named
 from adacode_cli.images.metadata import read_mark
 from adacode_cli.images.picture import Animation, Picture, PictureError, to_samples
 from adacode_cli.images.read import decode, read
+from adacode_cli.images.read_deep import Silence
 from adacode_cli.images.write import Encoding, remove_unfinished, write
 from adacode_cli.restore.picture import restore_picture
 from adacode_cli.restore.restorer import Restorer
@@ -271,6 +272,16 @@ def test_lossless_is_lossless(suffix: str, tmp_path: Path) -> None:
     picture = Picture(np.asarray(photo))
     write(picture, tmp_path / f"out.{suffix}", Encoding(lossless=True))
     assert np.array_equal(read(tmp_path / f"out.{suffix}").samples, picture.samples)
+
+
+def test_opencv_is_silent_while_any_thread_decodes() -> None:
+    before = cv2.utils.logging.getLogLevel()
+    silent = cv2.utils.logging.LOG_LEVEL_SILENT
+    with Silence():
+        with Silence():
+            pass
+        assert cv2.utils.logging.getLogLevel() == silent
+    assert cv2.utils.logging.getLogLevel() == before
 
 
 def test_quality_changes_the_size(tmp_path: Path) -> None:

@@ -19,11 +19,13 @@ import torch
 from adacode_cli.errors import UsageError
 from adacode_cli.model import checkpoint
 from adacode_cli.model.adacode import AdaCode
+from adacode_cli.model.config import Task
 from adacode_cli.training.code_averages import CodeAverages, perplexity, usage
+from adacode_cli.training.damage import Degraded
 from adacode_cli.training.dataset import PatchDataset, find_classes
-from adacode_cli.training.discriminator import PatchDiscriminator, UNetDiscriminator
+from adacode_cli.training.discriminator import KINDS, PatchDiscriminator, UNetDiscriminator
 from adacode_cli.training.recipes import Run, begin, damage_for, train_all
-from adacode_cli.training.settings import Settings
+from adacode_cli.training.settings import DISCRIMINATORS, Settings
 from adacode_cli.training.squeezenet import SqueezeFeatures
 from adacode_cli.training.stages import LITE, PRESETS, Stage, freeze_for
 from adacode_cli.training.states import States
@@ -143,6 +145,29 @@ def test_the_discriminator_is_the_presets_or_the_one_asked_for(
     trainer = train(photos, tmp_path / "run", RESTORATION, settings(1, **limits))
     assert trainer.adversary is not None
     assert type(trainer.adversary.bare) is kind
+
+
+def test_another_discriminator_is_another_run(photos: Path, tmp_path: Path) -> None:
+    limits = {"losses": {"adversarial": 0.1}, "discriminator_width": 8}
+    train(photos, tmp_path / "run", RESTORATION, settings(5, seconds=1e-9, **limits))
+    with pytest.raises(UsageError, match="another discriminator"):
+        train(photos, tmp_path / "run", RESTORATION, settings(5, discriminator="unet", **limits))
+
+
+@pytest.mark.parametrize(("task", "scale", "sharpen"), [("sr", 4, 0.5), ("inpaint", 1, 0.0)])
+def test_settings_reach_the_patches(
+    photos: Path, tmp_path: Path, task: Task, scale: int, sharpen: float
+) -> None:
+    run = Run(photos, tmp_path, settings(1, patch=64, plain=0.6, sharpen=0.5))
+    lesson = run.prepare(tiny_config(task, scale), RESTORATION, None)
+    assert isinstance(lesson.dataset, PatchDataset)
+    assert lesson.dataset.sharpen == sharpen
+    if isinstance(lesson.dataset.damage, Degraded):
+        assert lesson.dataset.damage.strengths.clean_chance == 0.6
+
+
+def test_every_discriminator_has_its_name() -> None:
+    assert set(KINDS) == set(DISCRIMINATORS)
 
 
 def test_an_unknown_discriminator_is_named() -> None:

@@ -141,6 +141,8 @@ class Lines(logging.Handler):
 
 def show_logs() -> None:
     """Show what is announced before the network is used, and the Hub library's warnings."""
+    import huggingface_hub.utils.logging  # noqa: F401 it adds a handler, which ours replaces
+
     lines = Lines()
     for name in ("adacode_cli", "huggingface_hub"):
         logger = logging.getLogger(name)

@@ -133,7 +133,7 @@ def sr(
 
 
 def compared(picture: Picture, restored: Picture | PictureInBands, sheet: Path) -> Picture:
-    """``restored``, all of it; both are seen side by side on a sheet."""
+    """``restored``, all of it, after the two were saved side by side as ``sheet``."""
     from adacode_cli.evaluation.before_after import before_after
     from adacode_cli.evaluation.sheet import save_sheet
     from adacode_cli.images.picture import whole

@@ -83,6 +83,8 @@ def decode(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> Picture | An
         raise named(error, name) from error
     except UnidentifiedImageError as error:
         return not_empty(decode_tiff(data, name, error), name)
+    except ImportError:  # not the picture is broken
+        raise
     except Exception as error:  # decoders meet damage with whatever they like
         raise PictureError(f"{name}: broken picture ({error})") from error
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import threading
 from typing import Any
 
 import numpy as np
@@ -57,15 +58,41 @@ def read_deep(image: Image.Image, data: bytes) -> Samples:
     return to_uint16(np.asarray(image))
 
 
+class Silence:
+    """OpenCV's own words on damaged files, kept back while any thread is within.
+
+    Its log level is one for the whole process; the first to come in keeps it, and the last to go
+    gives it back.
+    """
+
+    lock = threading.Lock()
+    within = 0
+    level = 0
+
+    def __enter__(self) -> None:
+        import cv2
+
+        with Silence.lock:
+            if not Silence.within:
+                silent = cv2.utils.logging.LOG_LEVEL_SILENT
+                Silence.level = cv2.utils.logging.setLogLevel(silent)
+            Silence.within += 1
+
+    def __exit__(self, *_: object) -> None:
+        import cv2
+
+        with Silence.lock:
+            Silence.within -= 1
+            if not Silence.within:
+                cv2.utils.logging.setLogLevel(Silence.level)
+
+
 def from_opencv(data: bytes, *, gray: bool) -> Samples:
     """An encoded picture by OpenCV, its channels in our order; of gray, one."""
     import cv2
 
-    level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
-    try:
+    with Silence():
         decoded: Any = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    finally:
-        cv2.utils.logging.setLogLevel(level)
     if decoded is None:
         raise PictureError("its pixels can't be decoded")
     if decoded.ndim == 2:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import reduce
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -25,9 +25,6 @@ from adacode_cli.model.encoder import (
 )
 from adacode_cli.model.outline import outlined
 from adacode_cli.model.weight_map import ConvWeightMap, SwinWeightMap, UnitWeightMap
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 
 class Restoration(NamedTuple):
@@ -93,12 +90,12 @@ class AdaCode(nn.Module):
         return self.decoder(merged, Features(z=merged))
 
     @classmethod
-    def from_file(cls, path: Path | str) -> Self:
+    def from_file(cls, path: Path | str) -> AdaCode:
         """The model in a safetensors file of ours. Raises ``CheckpointError``."""
         return cls.from_checkpoint(checkpoint.load(Path(path)), Path(path))
 
     @classmethod
-    def from_checkpoint(cls, stored: Checkpoint, path: Path) -> Self:
+    def from_checkpoint(cls, stored: Checkpoint, path: Path) -> AdaCode:
         """The model that was read from ``path``. Raises ``CheckpointError``."""
         # A configuration may claim any size: hold it against the tensors before memory is taken.
         model = cls.outline(stored.config, path)
@@ -106,13 +103,35 @@ class AdaCode(nn.Module):
         return model.to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
 
     @classmethod
-    def outline(cls, config: AdaCodeConfig, path: Path) -> Self:
+    def outline(cls, config: AdaCodeConfig, path: Path) -> AdaCode:
         """The network without memory for its tensors. Raises ``CheckpointError``."""
         try:
             with outlined():
                 return cls(config)
         except (ValueError, RuntimeError) as error:
             raise CheckpointError(f"{path}: its numbers make no network ({error})") from error
+
+    @classmethod
+    def from_pretrained(cls, name: str | Path, **options: Any) -> AdaCode:
+        """The model in a repository of the Hub, or in a folder; options of ``ModelHubMixin``.
+
+        Raises ``CheckpointError``, and what the Hub's client raises.
+        """
+        from adacode_cli.model.pretrained import PretrainedAdaCode
+
+        return PretrainedAdaCode.from_pretrained(name, **options)
+
+    def save_pretrained(self, folder: str | Path, **options: Any) -> str | None:
+        """Into a folder, as ``from_pretrained`` takes it, with a card; see ``ModelHubMixin``."""
+        from adacode_cli.model.pretrained import pretrained
+
+        return pretrained(self).save_pretrained(folder, **options)
+
+    def push_to_hub(self, repo: str, **options: Any) -> str:
+        """To a repository of the Hub; returns the commit's address. See ``ModelHubMixin``."""
+        from adacode_cli.model.pretrained import pretrained
+
+        return pretrained(self).push_to_hub(repo, **options)
 
 
 def indices_of(quantised: list[Quantised]) -> Tensor:

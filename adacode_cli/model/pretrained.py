@@ -1,4 +1,4 @@
-"""AdaCode among the models of the Hub: from_pretrained, save_pretrained and push_to_hub.
+"""AdaCode among the models of the Hub: what is behind from_pretrained and its kin.
 
 Apart from the network, because the Hub's client takes a sixth of PyTorch's time to import.
 """
@@ -6,20 +6,19 @@ Apart from the network, because the Hub's client takes a sixth of PyTorch's time
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from huggingface_hub import PyTorchModelHubMixin, hf_hub_download
 from huggingface_hub.constants import SAFETENSORS_SINGLE_FILE
 
-from adacode_cli.model import adacode, checkpoint
+from adacode_cli.model import checkpoint
+from adacode_cli.model.adacode import AdaCode
+from adacode_cli.model.outline import outlined
 
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
-
-class AdaCode(
-    adacode.AdaCode,
+class PretrainedAdaCode(  # type: ignore[misc]  # the mixin's methods win
     PyTorchModelHubMixin,
+    AdaCode,
     library_name="adacode",
     tags=["image-restoration", "super-resolution", "vector-quantization"],
     license="mit",
@@ -30,7 +29,7 @@ class AdaCode(
         checkpoint.save(save_directory / SAFETENSORS_SINGLE_FILE, self.config, self.state_dict())
 
     @classmethod
-    def _from_pretrained(
+    def _from_pretrained(  # type: ignore[override]  # a file gives an instance of ``cls``
         cls,
         *,
         model_id: str,
@@ -40,7 +39,7 @@ class AdaCode(
         local_files_only: bool,
         token: str | bool | None,
         **others: Any,
-    ) -> Self:
+    ) -> AdaCode:
         # The mixin hands on config.json, which our files don't need.
         if unknown := sorted(others.keys() - {"config"}):
             raise TypeError(f"from_pretrained() knows no {', '.join(unknown)}")
@@ -56,3 +55,11 @@ class AdaCode(
             token=token,
         )
         return cls.from_file(path)
+
+
+def pretrained(model: AdaCode) -> PretrainedAdaCode:
+    """The same network, sharing its tensors, with the ways to the Hub."""
+    with outlined():
+        twin = PretrainedAdaCode(model.config)
+    twin.load_state_dict(model.state_dict(), assign=True)
+    return twin

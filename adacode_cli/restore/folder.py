@@ -309,7 +309,7 @@ def lock(after: Picture, before: Picture) -> Picture:
 
 @contextmanager
 def silent_decoders() -> Iterator[None]:
-    """No warnings from decoders in any thread; what a person should know is in the notes."""
+    """No warnings of Python's in any thread; what a person should know is in the notes."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield

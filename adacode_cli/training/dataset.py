@@ -23,7 +23,7 @@ EDGE = 6.0  # of 255: differences that are sharpened
 
 
 class Patch(NamedTuple):
-    """clean: (3, P, P). degraded: the network's input, (C, P/s, P/s). Both in [0, 1]."""
+    """clean: the target, (3, P, P). degraded: the input, (C, P/s, P/s). Both in [0, 1]."""
 
     clean: Tensor
     degraded: Tensor
@@ -160,10 +160,11 @@ def random_crop(photo: Image, patch: int, rng: np.random.Generator) -> Image:
 
 
 def sharpened(clean: Image, amount: float) -> Image:
-    """An unsharp mask of edges alone, as the targets of Real-ESRGAN (Wang et al., 2021, 3.4).
+    """An unsharp mask around edges: (H, W, 3) → the same; ``amount`` 0.5 adds half a difference.
 
-    What differs from its surroundings by no more than ``EDGE`` is noise, or out of focus, and
-    stays; ``amount`` of the difference is added to the rest.
+    After the targets of Real-ESRGAN (Wang et al., 2021), with a narrower blur. Where a pixel
+    differs from its surroundings by more than ``EDGE``, it is applied, fading out over some
+    ``RADIUS`` pixels; elsewhere are noise and what is out of focus, which stay.
     """
     if not amount:
         return clean

@@ -33,6 +33,7 @@ ANTIALIASED = {
     "lanczos3": PillowImage.Resampling.LANCZOS,
 }
 REDUCTIONS = ("area", "linear", "cubic")
+# What training draws from, for inputs that are only reduced.
 CLEAN_REDUCTIONS = ("bicubic", "lanczos3", "cubic", "area")
 NoiseKind = Literal["colour", "gray", "correlated", "poisson", "speckle"]
 NOISES: tuple[NoiseKind, ...] = ("colour", "gray", "correlated", "poisson", "speckle")
@@ -44,7 +45,8 @@ class Strengths:
     """How hard an image may be hit; ranges are uniform, chances are probabilities."""
 
     clean_chance: float = 0.15  # of a plain reduction and nothing else
-    clean_reductions: tuple[str, ...] = ("cubic",)  # one of these
+    # One of these; test sets keep to the one they have always had.
+    clean_reductions: tuple[str, ...] = ("cubic",)
     blur_chance: float = 0.7
     blur_sigma: Range = (0.1, 0.7)  # × scale, in pixels of the clean image
     stretched_blur_chance: float = 0.3  # of a second blur, along a random direction
@@ -74,14 +76,14 @@ class Blur:
 
 @dataclass(frozen=True)
 class Resize:
-    """To ``width`` × ``height``, by a mode of ``RESAMPLING`` or ``ANTIALIASED``."""
+    """To ``width`` × ``height``, by OpenCV (``RESAMPLING``) or by Pillow (``ANTIALIASED``)."""
 
     width: int
     height: int
     mode: str
 
     def apply(self, pixels: Pixels) -> Pixels:
-        """Resize; OpenCV's linear and cubic see an area-averaged image at twice the size."""
+        """Resize; but for nearest and area, OpenCV sees the average at twice the size."""
         if self.mode in ANTIALIASED:
             return self.antialiased(pixels)
         between = (2 * self.width, 2 * self.height)

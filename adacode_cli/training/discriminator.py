@@ -3,6 +3,7 @@
 For the published preset a U-Net (Schönfeld et al., 2020, section 3.1) with spectral norms (Miyato
 et al., 2018); for the lite one patches (Isola et al., 2017, section 3.2.2), at a fifth of a
 step's time on a CPU, without norms: with them it learned nothing in the minutes that there are.
+Unless a run asks for the other.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
+from adacode_cli.errors import UsageError
 from adacode_cli.evaluation.metrics import blur
 from adacode_cli.training import losses
 from adacode_cli.training.settings import Settings
@@ -132,6 +134,11 @@ class Adversary:
         return {"model": self.bare.state_dict(), "optimiser": self.optimiser.state_dict()}
 
     def resume(self, state: dict[str, Any]) -> None:
-        """The inverse of ``state``."""
-        self.bare.load_state_dict(state["model"])
+        """The inverse of ``state``. Raises ``UsageError`` for that of another network."""
+        try:
+            self.bare.load_state_dict(state["model"])
+        except RuntimeError as error:
+            raise UsageError(
+                "the run there has another discriminator; give another folder with -o"
+            ) from error
         self.optimiser.load_state_dict(state["optimiser"])

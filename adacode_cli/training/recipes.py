@@ -65,7 +65,7 @@ class Run:
 
     def prepare(self, config: AdaCodeConfig, stage: Stage, teacher: AdaCode | None) -> Lesson:
         """Photos that can be used, some of them kept aside, and the networks that watch."""
-        settings, damage = self.settings, damage_for(config, self.settings.clean)
+        settings, damage = self.settings, damage_for(config, self.settings.plain)
         check_patch(settings.patch, config)
         classes = usable_classes(find_classes(self.photos), settings.patch, self.out)
         if self.valid is not None:
@@ -194,13 +194,16 @@ def clean_config(preset: str, books: tuple[CodebookConfig, ...]) -> AdaCodeConfi
     return lite_config("reconstruct", 1, books)
 
 
-def damage_for(config: AdaCodeConfig, clean: float = Strengths.clean_chance) -> Damage:
-    """What a network of this configuration learns to undo; ``clean``: nothing but a reduction."""
+def damage_for(config: AdaCodeConfig, plain: float = Settings.plain) -> Damage:
+    """What a network of this configuration learns to undo.
+
+    plain: the share that is reduced and nothing else, as image programs do it.
+    """
     if config.task == "reconstruct":
         return Nothing()
     if config.task == "inpaint":
         return Holed(mask_channel=config.in_channels == 4)
-    strengths = Strengths(clean_chance=clean, clean_reductions=CLEAN_REDUCTIONS)
+    strengths = Strengths(clean_chance=plain, clean_reductions=CLEAN_REDUCTIONS)
     return Degraded(config.scale, strengths)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
@@ -28,8 +29,8 @@ class Settings:
     batch: int = 16  # patches a process sees at once
     accumulate: int = 1  # batches whose gradients make one step
     patch: int = 128  # pixels of the clean image
-    clean: float = 0.15  # share of super-resolution's patches that are reduced and nothing else
-    sharpen: float = 0.0  # how much crisper super-resolution's targets are than their photos
+    plain: float = 0.15  # share of super-resolution's patches that are reduced and nothing else
+    sharpen: float = 0.0  # of super-resolution's targets: × their difference to a blur
     learning_rate: float = 4e-4
     discriminator: str | None = None  # patches or unet, else the preset's
     discriminator_rate: float = 4e-4
@@ -61,10 +62,10 @@ class Settings:
         if self.discriminator not in (None, *DISCRIMINATORS):
             kinds = " or ".join(DISCRIMINATORS)
             raise UsageError(f"no discriminator is called {self.discriminator!r}; use {kinds}")
-        if self.sharpen < 0:
-            raise UsageError(f"sharpen is {self.sharpen}; it can't be less than 0")
-        if not 0 <= self.clean <= 1:
-            raise UsageError(f"clean is {self.clean}; it is a share, from 0 to 1")
+        if not 0 <= self.sharpen < math.inf:
+            raise UsageError(f"sharpen is {self.sharpen}; it must be a number from 0 up")
+        if not 0 <= self.plain <= 1:
+            raise UsageError(f"plain is {self.plain}; it is a share, from 0 to 1")
         for name in ("batch", "accumulate", "keep", "log_every"):
             if getattr(self, name) < 1:
                 raise UsageError(f"{name} is {getattr(self, name)}; it must be at least 1")

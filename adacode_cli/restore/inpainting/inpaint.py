@@ -81,12 +81,12 @@ class Work:
 
     @property
     def steps(self) -> int:
-        """Passes of the network, and one for texture."""
+        """Levels to paint, and one for texture."""
         return self.levels + 1 + self.textured
 
 
 def painter(restorer: Restorer) -> Paint:
-    """One pass of the network over a picture with holes.
+    """What the network paints in the holes of a picture.
 
     Ours takes the mask as a fourth channel; the published one sees the holes as white paint.
     """
@@ -102,6 +102,8 @@ def painter(restorer: Restorer) -> Paint:
 
 def steadied(paint: Paint) -> Paint:
     """The same, its brightness drawn towards that of what it paints for the mirror image.
+
+    paint: (3, h, w) and holes (h, w) → (3, h, w).
 
     Where the two differ, both are guesses, and what lies between is nearer the truth. Colours are
     the first one's: their differences are seen less, and means of them are grayer.
