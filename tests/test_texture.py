@@ -28,6 +28,7 @@ from adacode_cli.restore.inpainting.patch_match import (
 from adacode_cli.restore.inpainting.texture import (
     THIN,
     Level,
+    dullness,
     levels_of,
     share_of_patches,
     textured,
@@ -57,7 +58,8 @@ def flat(rgb: Tensor, mask: np.ndarray) -> Tensor:
     return torch.where(torch.from_numpy(mask), rgb.mean(dim=(1, 2), keepdim=True), rgb)
 
 
-def test_a_pattern_goes_on_in_the_hole() -> None:
+def test_a_pattern_goes_on_in_the_hole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(texture, "MOST", 1.0)
     rgb, mask = tiles(), a_hole()
     drawn = flat(rgb, mask)
     made = textured(torch.where(torch.from_numpy(mask), 0.0, rgb), mask, drawn)
@@ -68,13 +70,32 @@ def test_a_pattern_goes_on_in_the_hole() -> None:
     assert (inside - truth).abs().mean() < 0.05
 
 
-def test_patches_take_the_tones_of_the_drawing() -> None:
+def test_patches_take_the_tones_of_the_drawing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(texture, "MOST", 1.0)
     rgb, mask = tiles(), a_hole()
     darker = torch.where(torch.from_numpy(mask), rgb.mean() - 0.1, rgb)
     made = textured(torch.where(torch.from_numpy(mask), 0.0, rgb), mask, darker)
     inside = made[:, HOLE[0], HOLE[1]][:, THIN[1] : -THIN[1], THIN[1] : -THIN[1]]
     assert inside.mean().item() == pytest.approx(rgb.mean().item() - 0.1, abs=0.03)
     assert inside.std() > 0.6 * rgb.std()
+
+
+def test_a_drawing_as_lively_as_patches_is_left_alone() -> None:
+    rgb, mask = tiles(), torch.from_numpy(a_hole())
+    other = rgb.roll((5, 9), (1, 2))
+    assert dullness(rgb, other, mask)[mask].max() < 0.3
+    dull = dullness(flat(rgb, mask.numpy()), other, mask)[mask]
+    assert dull.min() > 0.9
+    faint = rgb.mean() + (rgb - rgb.mean()) / 2  # a quarter of the variance
+    assert dullness(faint, rgb, mask)[mask].mean() == pytest.approx(1, abs=0.05)
+
+
+def test_a_thin_dull_drawing_takes_half_of_the_patches() -> None:
+    rgb, mask = tiles(), a_hole()
+    made = textured(torch.where(torch.from_numpy(mask), 0.0, rgb), mask, flat(rgb, mask))
+    inside = made[:, HOLE[0], HOLE[1]][:, THIN[1] : -THIN[1], THIN[1] : -THIN[1]]
+    truth = rgb[:, HOLE[0], HOLE[1]][:, THIN[1] : -THIN[1], THIN[1] : -THIN[1]]
+    assert (inside.std() / truth.std()).item() == pytest.approx(texture.MOST, rel=0.2)
 
 
 def test_wide_holes_are_patches_up_to_the_rim(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -87,7 +108,7 @@ def test_wide_holes_are_patches_up_to_the_rim(monkeypatch: pytest.MonkeyPatch) -
 def test_the_share_of_patches_grows_with_depth_and_width() -> None:
     mask = np.zeros((300, 600), bool)
     mask[40:260, 40:260] = True  # 110 deep
-    mask[140:156, 300:560] = True  # 8 deep, and far from the other
+    mask[140:152, 300:560] = True  # 6 deep, and far from the other
     depth = torch.from_numpy(depth_of(mask))
     share = share_of_patches(depth, width_of(depth))
     assert (share[:, 500:] == 0).all()
@@ -148,7 +169,7 @@ def test_what_lies_in_the_hole_is_never_looked_at() -> None:
 def test_thin_holes_and_those_without_surroundings_stay_as_drawn() -> None:
     rgb = tiles()
     thin = np.zeros((SIDE, SIDE), bool)
-    thin[:, 80:94] = True
+    thin[:, 80:92] = True
     everything = np.ones((SIDE, SIDE), bool)
     for mask in (thin, everything):
         drawn = flat(rgb, mask)

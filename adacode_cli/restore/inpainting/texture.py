@@ -7,6 +7,7 @@ in which tones, and the photo what it looks like from near.
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -26,11 +27,15 @@ from adacode_cli.restore.inpainting.patch_match import (
 )
 from adacode_cli.restore.inpainting.pyramid import composite, half, halve
 
-# Pixels from what is known: the drawing up to here, patches from there; in wide places, patches.
-THIN, WIDE = (16, 32), (0, 1)
+# Pixels from what is known: the drawing alone up to here, patches as well from there; in wide
+# places, patches.
+THIN, WIDE = (6, 14), (0, 1)
 WIDTHS = (64, 96)  # depth of a thin place, and of a wide one
 MARGIN = 8  # pixels of the drawing beyond those, which patches have to agree with
 TONES = 3.0  # pixels: what varies more slowly is tone, and the rest texture
+ROUND = 6.0  # pixels, over which two textures are compared
+DULL = 4.0  # times as lively patches are where a thin drawing takes as much of them as it may
+MOST = 0.5  # and how much that is
 NEARBY = 96  # pixels, within which a place is as wide as its widest
 COARSEST = 12  # depth of the holes that patches see across
 SMALLEST = 48  # a side of a level, at least
@@ -68,7 +73,8 @@ def textured(rgb: Tensor, mask: Mask, drawn: Tensor) -> Tensor:
     if made is None:
         return drawn
     made = made + (1 - wide) * smooth(drawn - made, sought)  # wide drawings have no tones
-    return composite(drawn, sought, inside * made + (1 - inside) * drawn)
+    share = inside * (wide + (1 - wide) * MOST * dullness(drawn, made, sought))
+    return composite(drawn, sought, share * made + (1 - share) * drawn)
 
 
 def is_deep(depth: Tensor) -> bool:
@@ -89,11 +95,27 @@ def share_of_patches(depth: Tensor, wide: Tensor) -> Tensor:
     return ((depth - begins) / (whole - begins)).clamp(0, 1)
 
 
-def smooth(x: Tensor, mask: Tensor) -> Tensor:
-    """What of ``x`` (3, h, w) varies slowly, seen within the holes (h, w) alone."""
+def dullness(drawn: Tensor, made: Tensor, mask: Tensor) -> Tensor:
+    """Where in the holes (h, w) a drawing (3, h, w) lacks the texture that patches have: 0 to 1.
+
+    The network draws some texture itself, and what it draws fits; where it is as lively as the
+    patches are, it is left alone.
+    """
+    more = liveliness(made, mask) / liveliness(drawn, mask)
+    return (torch.log(more) / math.log(DULL)).clamp(0, 1)
+
+
+def liveliness(x: Tensor, mask: Tensor) -> Tensor:
+    """The variance of the texture of (3, h, w) around each pixel of the holes (h, w)."""
+    fine = (x - smooth(x, mask)).mean(dim=0, keepdim=True)
+    return smooth(fine.square(), mask, ROUND)[0] + 1e-6
+
+
+def smooth(x: Tensor, mask: Tensor, sigma: float = TONES) -> Tensor:
+    """What of ``x`` (C, h, w) varies slowly, seen within the holes (h, w) alone."""
     within = mask.float().numpy()
-    share = np.maximum(cv2.GaussianBlur(within, (0, 0), TONES), 1e-6)
-    parts = [cv2.GaussianBlur(plane * within, (0, 0), TONES) / share for plane in x.numpy()]
+    share = np.maximum(cv2.GaussianBlur(within, (0, 0), sigma), 1e-6)
+    parts = [cv2.GaussianBlur(plane * within, (0, 0), sigma) / share for plane in x.numpy()]
     return torch.from_numpy(np.stack(parts))
 
 
