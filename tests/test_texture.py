@@ -58,14 +58,19 @@ def flat(rgb: Tensor, mask: np.ndarray) -> Tensor:
     return torch.where(torch.from_numpy(mask), rgb.mean(dim=(1, 2), keepdim=True), rgb)
 
 
+def well_inside(picture: Tensor) -> Tensor:
+    """Where a hole takes as much of patches as it may."""
+    return picture[:, HOLE[0], HOLE[1]][:, THIN[1] : -THIN[1], THIN[1] : -THIN[1]]
+
+
 def test_a_pattern_goes_on_in_the_hole(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(texture, "MOST", 1.0)
     rgb, mask = tiles(), a_hole()
     drawn = flat(rgb, mask)
     made = textured(torch.where(torch.from_numpy(mask), 0.0, rgb), mask, drawn)
     assert torch.equal(made[:, ~mask], drawn[:, ~mask])
-    inside = made[:, HOLE[0], HOLE[1]][:, THIN[1] : -THIN[1], THIN[1] : -THIN[1]]
-    truth = rgb[:, HOLE[0], HOLE[1]][:, THIN[1] : -THIN[1], THIN[1] : -THIN[1]]
+    inside = well_inside(made)
+    truth = well_inside(rgb)
     assert inside.std() > 0.8 * truth.std()
     assert (inside - truth).abs().mean() < 0.05
 
@@ -75,7 +80,7 @@ def test_patches_take_the_tones_of_the_drawing(monkeypatch: pytest.MonkeyPatch) 
     rgb, mask = tiles(), a_hole()
     darker = torch.where(torch.from_numpy(mask), rgb.mean() - 0.1, rgb)
     made = textured(torch.where(torch.from_numpy(mask), 0.0, rgb), mask, darker)
-    inside = made[:, HOLE[0], HOLE[1]][:, THIN[1] : -THIN[1], THIN[1] : -THIN[1]]
+    inside = well_inside(made)
     assert inside.mean().item() == pytest.approx(rgb.mean().item() - 0.1, abs=0.03)
     assert inside.std() > 0.6 * rgb.std()
 
@@ -93,8 +98,8 @@ def test_a_drawing_as_lively_as_patches_is_left_alone() -> None:
 def test_a_thin_dull_drawing_takes_half_of_the_patches() -> None:
     rgb, mask = tiles(), a_hole()
     made = textured(torch.where(torch.from_numpy(mask), 0.0, rgb), mask, flat(rgb, mask))
-    inside = made[:, HOLE[0], HOLE[1]][:, THIN[1] : -THIN[1], THIN[1] : -THIN[1]]
-    truth = rgb[:, HOLE[0], HOLE[1]][:, THIN[1] : -THIN[1], THIN[1] : -THIN[1]]
+    inside = well_inside(made)
+    truth = well_inside(rgb)
     assert (inside.std() / truth.std()).item() == pytest.approx(texture.MOST, rel=0.2)
 
 

@@ -27,9 +27,8 @@ from adacode_cli.evaluation.score import OURS, Judges, mean_scores, score_folder
 from adacode_cli.model.adacode import AdaCode
 from adacode_cli.model.config import AdaCodeConfig
 from adacode_cli.restore.restorer import Restorer
-from adacode_cli.training.damage import Degraded
 from adacode_cli.training.dataset import PatchDataset, find_classes
-from adacode_cli.training.recipes import ENDLESS, usable_classes
+from adacode_cli.training.recipes import ENDLESS, damage_for, usable_classes
 from adacode_cli.training.settings import Settings
 from adacode_cli.training.squeezenet import SqueezeFeatures
 from adacode_cli.training.stages import LITE
@@ -78,7 +77,9 @@ def network(config: AdaCodeConfig, prior: AdaCode, seed: int) -> AdaCode:
 def learn(model: AdaCode, photos: Path, settings: Settings, folder: Path) -> AdaCode:
     """The network after all steps, its weights averaged."""
     classes = usable_classes(find_classes(photos), settings.patch, folder)
-    dataset = PatchDataset(classes, settings.patch, Degraded(SCALE), settings.seed, ENDLESS)
+    dataset = PatchDataset(
+        classes, settings.patch, damage_for(model.config), settings.seed, ENDLESS
+    )
     stage = replace(LITE["finetune"], losses={"reconstruction": 1.0, "commitment": 0.02})
     trainer = Trainer(model, stage, Lesson(dataset), settings, folder)
     trainer.run(lambda *_: None)

@@ -90,7 +90,7 @@ def width_of(depth: Tensor) -> Tensor:
 
 
 def share_of_patches(depth: Tensor, wide: Tensor) -> Tensor:
-    """How much is patches, by depth (h, w): thin places are the network's, wide ones are not."""
+    """How much may be patches, by depth (h, w): from their rim on only in wide places."""
     begins, whole = (thin + wide * (rim - thin) for thin, rim in zip(THIN, WIDE, strict=True))
     return ((depth - begins) / (whole - begins)).clamp(0, 1)
 
