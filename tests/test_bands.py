@@ -6,6 +6,7 @@ import itertools
 import os
 import shutil
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from types import SimpleNamespace
@@ -431,6 +432,26 @@ def test_each_step_out_of_memory_is_taken_once_and_said() -> None:
     ]
     with pytest.raises(MemoryError, match="even with bands of 8 rows"):
         list(persevere(replace(way, fixed=True), 64, compute, said.append))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("most", "said"),
+    [(24, "there is room for a picture 24 pixels wide"), (0, "there is no room for any picture")],
+)
+def test_the_last_word_on_memory_is_what_would_fit(
+    most: int, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    restorer = Restorer(tiny_model(), CPU, torch.float32, Tiling(rows=32), fixed=True)
+    compute = Restorer.rows_from
+
+    def narrow(self: Restorer, image: Tensor, way: Way, top: int) -> Iterator[Tensor]:
+        if image.shape[2] > most:
+            raise RuntimeError("can't allocate memory: you tried to allocate 9 bytes")
+        yield from compute(self, image, way, top)
+
+    monkeypatch.setattr(Restorer, "rows_from", narrow)
+    with pytest.raises(MemoryError, match=f"even with bands of 8 rows; {said}"):
+        restorer.restore(photo(3, 40, 100))
 
 
 def test_the_cpu_takes_as_much_at_once_as_it_would_have_by_itself() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -20,6 +21,7 @@ from adacode_cli.restore.bands import store
 from adacode_cli.restore.bands.store import Store
 from adacode_cli.restore.restorer import Restorer
 from adacode_cli.restore.tiling import Tiling
+from adacode_cli.restore.transfer import fetched, on_host, sent
 from adacode_cli.weights.catalogue import BUNDLED, load_model
 from tests.conftest import Command, make_photo
 from tests.processes import FORKS, run_command
@@ -213,6 +215,33 @@ def test_without_room_a_device_that_was_named_is_an_error(
     assert error.startswith("adacode: error: in.png: out of memory on cuda, even with bands of 8")
     assert "Traceback" not in done.stderr
     assert [p.name for p in tmp_path.iterdir()] == ["in.png"]
+    if fits := re.search(r"room for a picture (\d+) pixels wide", error):
+        make_photo(int(fits[1]), 150).save(tmp_path / "small.png")
+        words = ("sr", "small.png", "--device", "cuda", "--precision", "fp32")
+        done = squeezed(megabytes << 20, *words)
+        assert done.returncode == 0, done.stderr
+    else:
+        assert "there is no room for any picture" in error
+
+
+def test_bands_are_fetched_while_the_next_is_computed() -> None:
+    """In order, whatever was still to be copied when something failed included."""
+    made = [torch.full((3, 400, 500), float(n), device=CUDA) for n in range(4)]
+
+    def failing() -> Iterator[Tensor]:
+        yield from made
+        raise RuntimeError("CUDA out of memory")
+
+    fetching, seen = fetched(failing()), []
+    for _ in made:
+        tensor = next(fetching)
+        assert tensor.device == CPU
+        seen.append(tensor.unique().item())
+    with pytest.raises(RuntimeError, match="out of memory"):
+        next(fetching)
+    assert seen == [0, 1, 2, 3]
+    rows = torch.rand(3, 40, 50)[..., 10:30, :]
+    assert torch.equal(on_host(sent(rows, CUDA)), rows)
 
 
 def test_without_room_auto_goes_on_on_the_cpu_and_says_so(

@@ -12,7 +12,7 @@ from PIL import Image
 
 from adacode_cli.errors import UsageError
 from adacode_cli.training.damage import Degraded
-from adacode_cli.training.dataset import PatchDataset, find_classes, load_photo, sharpened
+from adacode_cli.training.dataset import PatchDataset, find_classes, load_photo
 from adacode_cli.training.degradations import (
     CLEAN_REDUCTIONS,
     Strengths,
@@ -21,6 +21,7 @@ from adacode_cli.training.degradations import (
 )
 from adacode_cli.training.recipes import damage_for
 from adacode_cli.training.settings import Settings
+from adacode_cli.training.target import Target, calmed, sharpened
 from tests.conftest import make_photo, tiny_config
 
 ALWAYS = Strengths(blur_chance=1, noise_chance=1, jpeg_chance=1, clean_chance=0)
@@ -69,8 +70,9 @@ def test_the_share_of_clean_patches_is_a_setting() -> None:
     with pytest.raises(UsageError, match=r"plain is 1\.5"):
         Settings(steps=1, plain=1.5)
     for amount in (-1, math.inf, math.nan):
-        with pytest.raises(UsageError, match="sharpen is"):
-            Settings(steps=1, sharpen=amount)
+        for name in ("sharpen", "calm"):
+            with pytest.raises(UsageError, match=f"{name} is"):
+                Settings(steps=1, **{name: amount})  # type: ignore[arg-type]
 
 
 def test_a_sharpened_target_is_crisper_at_edges_alone() -> None:
@@ -84,11 +86,26 @@ def test_a_sharpened_target_is_crisper_at_edges_alone() -> None:
     assert np.array_equal(sharpened(clean, 0), clean)
 
 
-def test_sharpening_leaves_the_input_alone(photos: Path) -> None:
+def test_a_calm_target_has_its_edges_but_no_grain() -> None:
+    clean = np.full((64, 64, 3), 100, np.uint8)
+    clean[:, 32:] = 150
+    grainy = clean + np.random.default_rng(0).integers(-3, 4, clean.shape).astype(np.uint8)
+    calm = calmed(grainy, 12)
+    assert np.array_equal(calmed(grainy, 0), grainy)
+    for half in (slice(0, 30), slice(34, 64)):
+        assert calm[:, half].std() < 0.5 * grainy[:, half].std()
+    assert np.abs(calm.astype(float) - clean).max() <= 4
+
+
+def test_other_targets_leave_the_input_alone(photos: Path) -> None:
     classes = find_classes(photos)
-    plain, crisp = (PatchDataset(classes, 48, Degraded(4), 3, 100, sharpen=s)[7] for s in (0, 1))
-    assert torch.equal(plain.degraded, crisp.degraded)
-    assert not torch.equal(plain.clean, crisp.clean)
+    plain, crisp, calm = (
+        PatchDataset(classes, 48, Degraded(4), 3, 100, target)[7]
+        for target in (Target(), Target(sharpen=1), Target(calm=20))
+    )
+    for other in (crisp, calm):
+        assert torch.equal(plain.degraded, other.degraded)
+        assert not torch.equal(plain.clean, other.clean)
 
 
 def test_sides_must_fit_the_scale() -> None:

@@ -13,7 +13,7 @@ from adacode_cli.model.codebook import Quantised
 from adacode_cli.training import losses
 from adacode_cli.training.discriminator import PatchDiscriminator, UNetDiscriminator
 from adacode_cli.training.names import LOSSES
-from adacode_cli.training.perceptual import load_network
+from adacode_cli.training.perceptual import content_distance, feature_distance, load_network
 from adacode_cli.training.squeezenet import SqueezeFeatures
 from adacode_cli.training.vgg import VggFeatures
 from tests.conftest import shared, tiny_model
@@ -112,6 +112,16 @@ def test_the_contrast_by_hand() -> None:
     assert losses.contrast(z, z.flip(0)).item() == pytest.approx(same + 2)
 
 
+class Eye:
+    """Sees pixels alone."""
+
+    def __call__(self, image: Tensor, clean: Tensor) -> Tensor:
+        return (image - clean).square().mean()
+
+    def content(self, image: Tensor, clean: Tensor) -> Tensor:
+        return (image - clean).abs().mean()
+
+
 def test_every_loss_of_the_stages_can_be_computed() -> None:
     model = tiny_model().train()
     restored = model(torch.rand(2, 3, 8, 8))
@@ -121,7 +131,7 @@ def test_every_loss_of_the_stages_can_be_computed() -> None:
         restored,
         clean,
         guide,
-        perceptual=lambda a, b: (a - b).square().mean(),  # type: ignore[arg-type]
+        perceptual=Eye(),  # type: ignore[arg-type]
         judge=lambda image: -image.mean(),
         meaning=lambda merged, _: merged.mean(),
     )
@@ -171,10 +181,26 @@ def test_a_perceptual_network_comes_from_a_file(
     clean = torch.rand(1, 3, 64, 64)
     near = (clean + 0.02).requires_grad_()
     assert network.loss(clean, clean).item() == pytest.approx(0, abs=1e-5)
-    torch.autograd.backward(network.loss(near, clean).sum())
-    assert near.grad is not None
-    assert near.grad.abs().sum() > 0
+    assert network.content(clean, clean).item() == pytest.approx(0, abs=1e-5)
+    for distance in (network.loss, network.content):
+        near.grad = None
+        torch.autograd.backward(distance(near, clean).sum())
+        assert near.grad is not None
+        assert near.grad.abs().sum() > 0
     assert network.meaning(clean).shape[1] == network.channels
+
+
+def test_content_is_as_loud_as_what_is_seen() -> None:
+    """Unit features ask for a faint grain as for an edge; features as they are don't."""
+    edge, grain = torch.zeros(1, 4, 8, 8), torch.zeros(1, 4, 8, 8)
+    edge[..., 4:], grain[..., :4] = 1.0, 0.01
+    clean, ours = [edge + grain], ([grain], [edge])
+    for_edge, for_grain = (content_distance([missing], clean) for (missing,) in ours)
+    assert for_edge > 50 * for_grain
+    as_units = [feature_distance([missing], clean) for (missing,) in ours]
+    assert as_units[0].item() == pytest.approx(as_units[1].item())
+    half = content_distance([edge, edge], [edge, 2 * edge])
+    assert half.item() == pytest.approx(0.5 * 0.5)
 
 
 def test_a_file_of_another_network_is_refused(tmp_path: Path) -> None:

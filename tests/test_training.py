@@ -29,6 +29,7 @@ from adacode_cli.training.settings import DISCRIMINATORS, Settings
 from adacode_cli.training.squeezenet import SqueezeFeatures
 from adacode_cli.training.stages import LITE, PRESETS, Stage, freeze_for
 from adacode_cli.training.states import States
+from adacode_cli.training.target import Target
 from adacode_cli.training.trainer import Lesson, Trainer
 from adacode_cli.training.validation import Validation
 from tests.conftest import Command, tiny_config, tiny_model
@@ -154,14 +155,16 @@ def test_another_discriminator_is_another_run(photos: Path, tmp_path: Path) -> N
         train(photos, tmp_path / "run", RESTORATION, settings(5, discriminator="unet", **limits))
 
 
-@pytest.mark.parametrize(("task", "scale", "sharpen"), [("sr", 4, 0.5), ("inpaint", 1, 0.0)])
+@pytest.mark.parametrize(
+    ("task", "scale", "target"), [("sr", 4, Target(9, 0.5)), ("inpaint", 1, Target())]
+)
 def test_settings_reach_the_patches(
-    photos: Path, tmp_path: Path, task: Task, scale: int, sharpen: float
+    photos: Path, tmp_path: Path, task: Task, scale: int, target: Target
 ) -> None:
-    run = Run(photos, tmp_path, settings(1, patch=64, plain=0.6, sharpen=0.5))
+    run = Run(photos, tmp_path, settings(1, patch=64, plain=0.6, calm=9, sharpen=0.5))
     lesson = run.prepare(tiny_config(task, scale), RESTORATION, None)
     assert isinstance(lesson.dataset, PatchDataset)
-    assert lesson.dataset.sharpen == sharpen
+    assert lesson.dataset.target == target
     if isinstance(lesson.dataset.damage, Degraded):
         assert lesson.dataset.damage.strengths.clean_chance == 0.6
 

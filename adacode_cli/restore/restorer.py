@@ -19,12 +19,15 @@ from adacode_cli.restore.bands.foresight import with_foresight
 from adacode_cli.restore.bands.run import bands
 from adacode_cli.restore.bands.statistics import known, sample_moments
 from adacode_cli.restore.kinds import ImageT, to_mask, to_tensor
-from adacode_cli.restore.tiling import OnTile, Tiling
+from adacode_cli.restore.tiling import FEWEST, OnTile, Tiling
+from adacode_cli.restore.transfer import fetched, on_host, sent
 from adacode_cli.restore.way import Way, lacks_memory, persevere
 from adacode_cli.weights.catalogue import load_model
 
 if TYPE_CHECKING:
     from adacode_cli.restore.reconstruction.codes import Codes
+
+HIGH = 256  # rows of a picture that is only tried
 
 
 class Restorer:
@@ -147,7 +150,29 @@ class Restorer:
         height, width = (self.scale * n for n in image.shape[1:])
         compute = partial(self.rows_from, image)
         way = self.way(height, width)
-        yield from persevere(way, height, compute, self.notes.append, on_tile)
+        told = ""
+        try:
+            yield from persevere(way, height, compute, self.notes.append, on_tile)
+        except MemoryError as error:
+            told = str(error)
+        if told:  # only now has what that error held been let go
+            raise MemoryError(f"{told}; {self.what_fits(image, way)}")
+
+    def what_fits(self, image: Tensor, way: Way) -> str:
+        """How wide a picture the same way has memory for, found by trying."""
+        smallest, width = self.model.config.multiple, image.shape[2] // 2
+        lowest = replace(way, rows=FEWEST)
+        while width >= smallest:
+            part = image[:, :HIGH, : width // smallest * smallest]
+            try:
+                next(self.rows_from(part, lowest, 0))
+            except (RuntimeError, MemoryError) as error:
+                if not lacks_memory(error):
+                    raise
+                width //= 2
+            else:
+                return f"there is room for a picture {part.shape[2]} pixels wide"
+        return "there is no room for any picture"
 
     def way(self, height: int, width: int) -> Way:
         """How an output of this size is computed, if all goes well."""
@@ -166,8 +191,8 @@ class Restorer:
             return
         self.model.to(way.device)
         noted = self.noted(image, way, lambda model, batch: [model(batch).image])
-        for _, (rows,) in bands(noted, way.rows, top, height):
-            yield rows[0, :, :, :width].float().cpu()
+        computed = bands(noted, way.rows, top, height)
+        yield from fetched(rows[0, :, :, :width].float() for _, (rows,) in computed)
 
     def noted(
         self, image: Tensor, way: Way, note: Callable[[AdaCode, Any], Sequence[Tensor]]
@@ -191,8 +216,8 @@ class Restorer:
         _, h, w = image.shape
         self.model.to(way.device)  # for want of room it may have been left elsewhere
         with way.computing():
-            restored = self.model(self.batch_of(image).to(way.device)).image[0]
-        return restored[:, : self.scale * h, : self.scale * w].float().cpu()
+            restored = self.model(sent(self.batch_of(image), way.device)).image[0]
+        return on_host(restored[:, : self.scale * h, : self.scale * w].float())
 
     def batch_of(self, image: Tensor) -> Tensor:
         """(C, h, w) as the network takes it: a batch of one, padded, on the host."""

@@ -110,8 +110,8 @@ def said_smaller(way: Way, error: Exception, say: Callable[[str], None]) -> Way:
     less = way.smaller()
     if less is None:
         raise MemoryError(
-            f"out of memory on {way.device}, even with bands of {way.rows} rows; "
-            "try a smaller picture, or --device cpu"
+            f"out of memory on {way.device}, even with bands of {way.rows} rows"
+            + ("" if way.device.type == "cpu" else "; try --device cpu")
         ) from error
     if less.device != way.device:
         say(f"out of memory on {way.device}: computed on the {less.device}, which is slower")

@@ -16,10 +16,8 @@ from torch.utils.data import Dataset
 
 from adacode_cli.images.naming import is_photo
 from adacode_cli.training.damage import Damage, to_tensor
-from adacode_cli.training.degradations import Image, to_bytes
-
-RADIUS = 2.0  # pixels: the standard deviation of the blur that sharpening compares with
-EDGE = 6.0  # of 255: differences that are sharpened
+from adacode_cli.training.degradations import Image
+from adacode_cli.training.target import Target
 
 
 class Patch(NamedTuple):
@@ -114,11 +112,11 @@ class PatchDataset(Dataset[Patch]):
         damage: Damage,
         seed: int,
         length: int,
-        sharpen: float = 0.0,
+        target: Target | None = None,
     ) -> None:
         self.classes: Sequence[list[Path]] = list(classes.values())
         self.patch, self.damage, self.seed, self.length = patch, damage, seed, length
-        self.sharpen = sharpen  # how much crisper than the photo the target is
+        self.target = target or Target()
         self.cache = PhotoCache(limit=2 << 30)
         self.broken: set[Path] = set()
 
@@ -130,7 +128,7 @@ class PatchDataset(Dataset[Patch]):
         photos = self.classes[int(rng.integers(len(self.classes)))]
         photo = self.readable(photos, int(rng.integers(len(photos))))
         clean = random_orientation(random_crop(photo, self.patch, rng), rng)
-        return Patch(to_tensor(sharpened(clean, self.sharpen)), self.damage(clean, rng))
+        return Patch(to_tensor(self.target(clean)), self.damage(clean, rng))
 
     def readable(self, photos: list[Path], first: int) -> Image:
         """The photo at ``first``, or the next one that can be decoded."""
@@ -157,21 +155,6 @@ def random_crop(photo: Image, patch: int, rng: np.random.Generator) -> Image:
         return square
     interpolation = cv2.INTER_AREA if side > patch else cv2.INTER_CUBIC
     return cv2.resize(square, (patch, patch), interpolation=interpolation)  # type: ignore[return-value]
-
-
-def sharpened(clean: Image, amount: float) -> Image:
-    """An unsharp mask around edges: (H, W, 3) → the same; ``amount`` 0.5 adds half a difference.
-
-    After the targets of Real-ESRGAN (Wang et al., 2021), with a narrower blur. Where a pixel
-    differs from its surroundings by more than ``EDGE``, it is applied, fading out over some
-    ``RADIUS`` pixels; elsewhere are noise and what is out of focus, which stay.
-    """
-    if not amount:
-        return clean
-    pixels = clean.astype(np.float32)
-    detail = pixels - cv2.GaussianBlur(pixels, (0, 0), RADIUS)
-    edges = cv2.GaussianBlur((np.abs(detail) > EDGE).astype(np.float32), (0, 0), RADIUS)
-    return to_bytes(pixels + amount * edges * detail)
 
 
 def random_orientation(square: Image, rng: np.random.Generator) -> Image:

@@ -190,6 +190,7 @@ def image_terms(c: Compared) -> dict[str, Callable[[], Tensor]]:
     if c.perceptual is not None:
         eye = c.perceptual
         available["perceptual"] = lambda: eye(c.shown, c.clean) / c.share
+        available["content"] = lambda: eye.content(c.shown, c.clean) / c.share
     if c.judge is not None:
         judge = c.judge
         available["adversarial"] = lambda: judge(c.shown) / c.share
@@ -228,6 +229,14 @@ class Perceptual(nn.Module):
         self.network = network
 
     def forward(self, image: Tensor, clean: Tensor) -> Tensor:
+        return self.network.loss(*self.seen(image, clean)).mean()
+
+    def content(self, image: Tensor, clean: Tensor) -> Tensor:
+        """The same of features as they are (``perceptual.content_distance``)."""
+        return self.network.content(*self.seen(image, clean))
+
+    def seen(self, image: Tensor, clean: Tensor) -> tuple[Tensor, Tensor]:
+        """Both as the network is shown them this time."""
         both = torch.cat([image, clean])  # (2B, 3, H, W)
         top, left = torch.randint(8, (2,)).tolist()
         both = both[..., top:, left:]
@@ -236,7 +245,7 @@ class Perceptual(nn.Module):
             size = [max(SMALLEST, round((0.75 + 0.5 * factor) * n)) for n in both.shape[-2:]]
             both = F.interpolate(both, size, mode="bilinear")
         ours, theirs = both.chunk(2)
-        return self.network.loss(ours, theirs).mean()
+        return ours, theirs
 
 
 class SemanticHead(nn.Module):

@@ -9,6 +9,8 @@ import warnings
 import torch
 from torch import Tensor, nn
 
+from adacode_cli.training.perceptual import content_distance
+
 
 class Lpips(nn.Module):
     """The distance with learned weights, on VGG16. Raises ``OSError`` where it can't be had."""
@@ -35,7 +37,17 @@ class Lpips(nn.Module):
         """LPIPS of (B, 3, H, W) in [0, 1]: (B,)."""
         return self.metric(image, clean, normalize=True).flatten()
 
+    def content(self, image: Tensor, clean: Tensor) -> Tensor:
+        """The distance of the backbone's features, as they are: ()."""
+        with torch.no_grad():
+            target = self.features(clean)
+        return content_distance(self.features(image), target)
+
     @torch.no_grad()
     def meaning(self, clean: Tensor) -> Tensor:
         """The backbone's deepest features, (B, 512, h, w)."""
-        return self.metric.net(self.metric.scaling_layer(2 * clean - 1))[-1]
+        return self.features(clean)[-1]
+
+    def features(self, image: Tensor) -> list[Tensor]:
+        """The backbone's, from shallow to deep, of (B, 3, H, W) in [0, 1]."""
+        return list(self.metric.net(self.metric.scaling_layer(2 * image - 1)))

@@ -8,6 +8,7 @@ LOSSES = (
     "psnr",
     "coarse",
     "perceptual",
+    "content",
     "adversarial",
     "evenness",
     "codebook",

@@ -26,6 +26,10 @@ class PerceptualNetwork(Protocol):
         """How different they look, (B,); gradients flow to ``image`` alone."""
         ...
 
+    def content(self, image: Tensor, clean: Tensor) -> Tensor:
+        """How much of what is seen in ``clean`` is another in ``image``, (); likewise."""
+        ...
+
     def meaning(self, clean: Tensor) -> Tensor:
         """The deepest features, (B, channels, h, w)."""
         ...
@@ -45,6 +49,12 @@ class FeatureNetwork(nn.Module):
         with torch.no_grad():
             target = self(clean)[1:]
         return feature_distance(self(image)[1:], target)
+
+    def content(self, image: Tensor, clean: Tensor) -> Tensor:
+        """How far their features are apart, as they are."""
+        with torch.no_grad():
+            target = self(clean)
+        return content_distance(self(image), target)
 
     @torch.no_grad()
     def meaning(self, clean: Tensor) -> Tensor:
@@ -73,6 +83,20 @@ def feature_distance(a: list[Tensor], b: list[Tensor]) -> Tensor:
     """Σ over layers, mean over positions, of the squared distance of unit features: (B,)."""
     layers = [unit_distance(x.float(), y.float()) for x, y in zip(a, b, strict=True)]
     return torch.stack([layer.mean(dim=(1, 2)) for layer in layers]).sum(0)
+
+
+def content_distance(image: list[Tensor], clean: list[Tensor]) -> Tensor:
+    """Σ over layers, from shallow to deep, of 2⁻ˡ · mean |x - y| / mean |y|, over all images: ().
+
+    The form of ESRGAN's perceptual loss (Wang et al., 2018, section 3.3). Unit features ask for
+    as much of a surface's grain as of an edge; these are as loud as what they see. A layer's
+    gradient grows with its depth, about as fast as its weight here falls.
+    """
+    layers = [
+        (x.float() - y.float()).abs().mean() / y.float().abs().mean().clamp(min=1e-8)
+        for x, y in zip(image, clean, strict=True)
+    ]
+    return torch.stack([0.5**depth * layer for depth, layer in enumerate(layers)]).sum()
 
 
 def unit_distance(x: Tensor, y: Tensor) -> Tensor:

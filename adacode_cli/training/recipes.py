@@ -28,6 +28,7 @@ from adacode_cli.training.degradations import CLEAN_REDUCTIONS, Strengths
 from adacode_cli.training.perceptual import load_network
 from adacode_cli.training.settings import Settings, write_toml
 from adacode_cli.training.stages import PRESETS, Stage
+from adacode_cli.training.target import Target
 from adacode_cli.training.trainer import Lesson, Report, Trainer
 from adacode_cli.training.validation import Validation
 
@@ -72,11 +73,12 @@ class Run:
             aside = [p for photos in find_classes(self.valid).values() for p in photos]
         else:
             classes, aside = keep_aside(classes, settings.validation, settings.seed)
+        losses = stage.weighing(settings.losses, settings.begins).losses
         network = load_network(settings.perceptual) if settings.perceptual else None
-        if network is None and {"perceptual", "semantic"} & set(stage.losses):
+        if network is None and {"perceptual", "content", "semantic"} & set(losses):
             note(f"{stage.name}: no --perceptual network, so results will be softer")
-        sharpen = settings.sharpen if config.task == "sr" else 0.0
-        dataset = PatchDataset(classes, settings.patch, damage, settings.seed, ENDLESS, sharpen)
+        target = Target(settings.calm, settings.sharpen) if config.task == "sr" else Target()
+        dataset = PatchDataset(classes, settings.patch, damage, settings.seed, ENDLESS, target)
         validation = Validation(aside[: settings.validation], damage, network)
         return Lesson(dataset, validation, network, teacher if stage.teacher else None)
 

@@ -30,7 +30,9 @@ class Settings:
     accumulate: int = 1  # batches whose gradients make one step
     patch: int = 128  # pixels of the clean image
     plain: float = 0.15  # share of super-resolution's patches that are reduced and nothing else
-    sharpen: float = 0.0  # of super-resolution's targets: × their difference to a blur
+    # Of super-resolution's targets:
+    calm: float = 0.0  # of 255: differences that are smoothed away
+    sharpen: float = 0.0  # × their difference to a blur is added at edges
     learning_rate: float = 4e-4
     discriminator: str | None = None  # patches or unet, else the preset's
     discriminator_rate: float = 4e-4
@@ -62,13 +64,18 @@ class Settings:
         if self.discriminator not in (None, *DISCRIMINATORS):
             kinds = " or ".join(DISCRIMINATORS)
             raise UsageError(f"no discriminator is called {self.discriminator!r}; use {kinds}")
-        if not 0 <= self.sharpen < math.inf:
-            raise UsageError(f"sharpen is {self.sharpen}; it must be a number from 0 up")
-        if not 0 <= self.plain <= 1:
-            raise UsageError(f"plain is {self.plain}; it is a share, from 0 to 1")
+        self.check_patches()
         for name in ("batch", "accumulate", "keep", "log_every"):
             if getattr(self, name) < 1:
                 raise UsageError(f"{name} is {getattr(self, name)}; it must be at least 1")
+
+    def check_patches(self) -> None:
+        """Whether patches can be made so. Raises ``UsageError``."""
+        for name in ("calm", "sharpen"):
+            if not 0 <= (amount := getattr(self, name)) < math.inf:
+                raise UsageError(f"{name} is {amount}; it must be a number from 0 up")
+        if not 0 <= self.plain <= 1:
+            raise UsageError(f"plain is {self.plain}; it is a share, from 0 to 1")
 
     def share(self, part: float) -> Settings:
         """The same with a part of the budget."""

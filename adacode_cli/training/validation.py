@@ -58,22 +58,24 @@ class Validation:
     @torch.no_grad()
     def score(self, restore: Restore, weights: dict[str, float]) -> dict[str, float]:
         """``valid/psnr`` in dB, the distance where there is a network, and their weighed loss."""
-        psnr, distance, l1 = [], [0.0], []
+        psnr, distance, content, l1 = [], [0.0], [0.0], []
         for clean, damaged in self.samples:
             restored = restore(damaged).image
             image = show(restored, clean, damaged)
             psnr.append(psnr_y(image[0], clean[0]))
             l1.append((image - clean).abs().mean().item())
             if self.perceptual is not None:
-                pair = (picture.to(restored.device) for picture in (image, clean))
+                pair = [picture.to(restored.device) for picture in (image, clean)]
                 distance.append(self.perceptual.loss(*pair).item())
-        far, off = float(np.sum(distance)) / len(l1), float(np.mean(l1))
+                content.append(self.perceptual.content(*pair).item())
+        far, other, off = (float(np.sum(each)) / len(l1) for each in (distance, content, l1))
         told = {"valid/psnr": float(np.mean(psnr))}
         if self.perceptual is not None:
             told["valid/perceptual"] = far
         # L1 judges where nothing else does.
         by_l1 = weights.get("reconstruction", 0.0 if "psnr" in weights else 1.0)
         loss = by_l1 * off + weights.get("perceptual", 0.0) * far
+        loss += weights.get("content", 0.0) * other
         loss -= weights.get("psnr", 0.0) * told["valid/psnr"]
         return {**told, "valid/loss": loss}
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from adacode_cli.restore.bands.foresight import FORESIGHT
 from adacode_cli.restore.bands.store import Store
+from adacode_cli.restore.transfer import sent
 
 Rows = tuple[int, int]  # from, up to
 
@@ -143,7 +144,7 @@ def stored(tensor: Tensor, device: torch.device | None = None) -> Any:
     where = device or tensor.device
 
     def read(top: int, bottom: int, _: list[Tensor]) -> Tensor:
-        rows = tensor[..., top:bottom, :].to(where)
+        rows = sent(tensor[..., top:bottom, :], where)
         return rows.contiguous(memory_format=torch.channels_last) if rows.dim() == 4 else rows
 
     return Banded(tensor.shape, tensor.dtype, where, Step(same, read), free=True)

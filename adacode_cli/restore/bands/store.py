@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from adacode_cli.device import free_bytes
+from adacode_cli.restore.transfer import sent
 
 # Bytes that all stores of a process may take in memory; what goes beyond is written to a file.
 IN_MEMORY = 1 << 30
@@ -100,7 +101,7 @@ class Store:
                     raise EOFError(f"rows {top} to {bottom} were not written")
             rows = torch.from_numpy(content).view(self.dtype)
             rows = rows.view(bottom - top, self.width, self.channels)
-        return rows.to(self.device).permute(2, 0, 1)[None]
+        return sent(rows, self.device).permute(2, 0, 1)[None]
 
     def parts(self, top: int, bottom: int) -> Iterator[tuple[int, int, slice]]:
         """Files that rows are in: the number, where they begin there, and their bytes in it."""
