@@ -236,7 +236,7 @@ def test_bands_are_fetched_while_the_next_is_computed() -> None:
     for _ in made:
         tensor = next(fetching)
         assert tensor.device == CPU
-        seen.append(tensor.unique().item())
+        seen.append(tensor.mean().item())
     with pytest.raises(RuntimeError, match="out of memory"):
         next(fetching)
     assert seen == [0, 1, 2, 3]

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from adacode_cli.model.norm import GroupNorm
 from adacode_cli.model.overridable import overridable
 from adacode_cli.model.winograd import convolution
 
@@ -57,9 +58,9 @@ class NormResBlock(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.norm1 = nn.GroupNorm(32, channels, eps=1e-6)
+        self.norm1 = GroupNorm(32, channels, eps=1e-6)
         self.conv1 = conv3(channels, channels)
-        self.norm2 = nn.GroupNorm(32, channels, eps=1e-6)
+        self.norm2 = GroupNorm(32, channels, eps=1e-6)
         self.conv2 = conv3(channels, channels)
 
     def forward(self, x: Tensor) -> Tensor:

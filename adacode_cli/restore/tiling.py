@@ -14,9 +14,11 @@ OnTile = Callable[[int, int], None]  # how many bands are done, of how many
 # Output pixels: a picture of up to as many is done whole, and a band has about as many.
 WHOLE = {"lite": 2 << 20, "official": 1 << 20}
 BAND = {"lite": 1 << 20, "official": 1 << 18}
-# With a GPU's memory, as many more as have room there: bytes for each, and the most at once
-# (beyond twice that, a map has more numbers than some kernels count).
-ROOM, MOST = 4096, 1 << 24
+# With a GPU's memory, as many more as have room there: bytes for each (measured in float32: 480
+# and 3726), and the most at once (beyond twice that, a map has more numbers than some kernels
+# count).
+ROOM = {"lite": 640, "official": 4096}
+MOST = 1 << 24
 FEWEST = 8  # rows of a band
 
 
@@ -40,7 +42,7 @@ class Tiling:
         """
         if self.rows is not None:
             return min(self.rows or height, height)
-        with_room = min(MOST, free // ROOM)
+        with_room = min(MOST, free // ROOM[family])
         if height * width <= max(WHOLE[family], with_room):
             return height
         return max(FEWEST, max(BAND[family], with_room // 8) // width // FEWEST * FEWEST)

@@ -79,4 +79,4 @@ class Copy:
 @cache
 def stream(device: torch.device) -> torch.cuda.Stream:
     """The one that copies of a GPU are made in."""
-    return torch.cuda.Stream(device)
+    return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]

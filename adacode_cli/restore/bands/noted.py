@@ -12,6 +12,7 @@ from torch import Tensor
 from adacode_cli.model.blocks import conv3x3, nearest_conv, nearest_conv_between
 from adacode_cli.model.codebook import lookup, nearest
 from adacode_cli.model.fill import holes_of
+from adacode_cli.model.norm import gain_and_offset
 from adacode_cli.model.swin import WINDOW, SwinBlock, swin_block
 from adacode_cli.model.winograd import convolution
 from adacode_cli.restore.bands.banded import Banded, Rows, Step, same, stored
@@ -225,9 +226,8 @@ def note_group_norm(
         or moments_of_no_use(num_groups)
         or settle(source).statistics(num_groups)
     )
-    each = source.shape[1] // num_groups
-    gain = weight.float() * (variance + eps).rsqrt().repeat_interleave(each).to(weight.device)
-    offset = bias.float() - mean.repeat_interleave(each).to(weight.device) * gain
+    mean, variance = (moment.to(weight.device) for moment in (mean, variance))
+    gain, offset = gain_and_offset(mean, variance, weight, bias, eps)
     gain, offset = gain[:, None, None], offset[:, None, None]
     return note_pixels(lambda x: torch.addcmul(offset, x.float(), gain), source)
 
