@@ -163,7 +163,7 @@ class Published:
 
 # name, task, scale, SHA-256 of the file: one line a model
 MODELS = """
-lite-x4 sr 4 ed7ae2b43a708811b5e7e5ae8d8c98cff66cf90d12d02f99f5b6e6c63f6dd7c1
+lite-x4 sr 4 83fed0b8f7af11b5e977445009abaad3001523e5d2210502c11451919623927f
 lite-x4-psnr sr 4 6af6262c1ef9f996a922302918a6ca1e65ff616f13e7c0b5bfe5769ae1b0e0ec
 lite-x2 sr 2 ff4a7c09094b2c006e3339f340c12567f34126f45c05b71303c8b3588eb286bb
 lite-x2-psnr sr 2 6e0030c4ce135cffc93546076b8e5a84f73cd7e20e8993fec42579f54d82b702
