@@ -11,7 +11,7 @@ from torch import Tensor
 
 from adacode_cli.model.codebook import Quantised
 from adacode_cli.training import losses
-from adacode_cli.training.discriminator import PatchDiscriminator, UNetDiscriminator
+from adacode_cli.training.discriminator import PatchDiscriminator, UNetDiscriminator, shifted
 from adacode_cli.training.names import LOSSES
 from adacode_cli.training.perceptual import content_distance, feature_distance, load_network
 from adacode_cli.training.squeezenet import SqueezeFeatures
@@ -153,6 +153,19 @@ def test_known_pixels_are_not_trained_on() -> None:
 def test_the_discriminator_judges_every_pixel() -> None:
     judged = UNetDiscriminator(width=8)(torch.rand(2, 3, 48, 32))
     assert judged.shape == (2, 1, 48, 32)
+
+
+def test_a_discriminator_sees_every_alignment_and_whole_pixels() -> None:
+    torch.manual_seed(0)
+    image = torch.arange(48.0 * 32).view(1, 1, 48, 32).expand(2, 3, 48, 32)
+    corners = set()
+    for _ in range(2000):
+        part = shifted(image)
+        assert part.shape == (2, 3, 40, 24)
+        first = int(part[0, 0, 0, 0])
+        assert torch.equal(part, image[..., first // 32 :, first % 32 :][..., :40, :24])
+        corners.add(divmod(first, 32))
+    assert corners == {(top, left) for top in range(9) for left in range(9)}
 
 
 def test_a_discriminator_of_patches_soon_sees_a_faint_hatch() -> None:

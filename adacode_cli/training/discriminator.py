@@ -24,6 +24,7 @@ from adacode_cli.training import losses
 from adacode_cli.training.settings import Settings
 
 LEVELS = 3  # each halves the size
+SHIFT = 2**LEVELS  # pixels
 DETAIL = 8.0  # how much louder fine detail is, for a discriminator of patches
 
 
@@ -90,6 +91,17 @@ class PatchDiscriminator(nn.Module):
         return self.last(x)
 
 
+def shifted(image: Tensor) -> Tensor:
+    """A part of (B, C, H, W), ``SHIFT`` pixels less a side, at random.
+
+    A discriminator with strides answers differently at each alignment; at always the same one, a
+    network learns to draw that as a pattern.
+    """
+    top, left = torch.randint(SHIFT + 1, (2,)).tolist()
+    height, width = (n - SHIFT for n in image.shape[-2:])
+    return image[..., top : top + height, left : left + width]
+
+
 KINDS: dict[str, Callable[[int], nn.Module]] = {
     "unet": UNetDiscriminator,
     "patches": PatchDiscriminator,
@@ -110,7 +122,7 @@ class Adversary:
     def judge(self, image: Tensor) -> Tensor:
         """The generator's loss: what keeps ``image`` from looking real."""
         self.bare.requires_grad_(False)
-        loss = losses.generator(self.bare(image))
+        loss = losses.generator(self.bare(shifted(image)))
         self.bare.requires_grad_(True)
         return loss
 
@@ -122,7 +134,7 @@ class Adversary:
         for group in self.optimiser.param_groups:
             group["lr"] = self.rate * share
         with self.accelerator.autocast():
-            real, fake = self.model(torch.cat([clean, image.detach()])).chunk(2)
+            real, fake = self.model(shifted(torch.cat([clean, image.detach()]))).chunk(2)
             loss = losses.discriminator(real, fake)
         self.accelerator.backward(loss)
         self.optimiser.step()
