@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import subprocess
@@ -13,6 +14,7 @@ import pytest
 from PIL import ExifTags, Image
 from torch import Tensor
 
+from adacode_cli.cli.commands import COMMANDS, Commands
 from adacode_cli.evaluation.metrics import gradient_magnitude, grid, luma, psnr_y
 from adacode_cli.evaluation.score import bicubic
 from adacode_cli.training.damage import to_tensor
@@ -222,11 +224,22 @@ def test_restoring_needs_no_compiler_no_hub_and_no_opencv(tmp_path: Path) -> Non
         "from adacode_cli.cli.main import app\n"
         "app(['sr', 'in.png', '-o', 'out.png', '--quiet'], standalone_mode=False)\n"
         "heavy = {'torch._dynamo', 'torch._inductor', 'sympy', 'huggingface_hub.hf_api', 'cv2'}\n"
+        "heavy |= {f'adacode_cli.cli.{other}' for other in ('train', 'eval', 'inpaint', 'bench')}\n"
         "heavy &= set(sys.modules)\n"
         "assert not heavy, heavy\n"
     )
-    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
+    without = {"ADACODE_CONFIG": str(tmp_path / "none.toml")}  # a file is checked by all commands
+    subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, check=True, env={**os.environ, **without}
+    )
     assert (tmp_path / "out.png").exists()
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_is_where_it_is_said_to_be(name: str) -> None:
+    command = Commands()[name]
+    assert command.name == name
+    assert command.help
 
 
 def test_every_bundled_model_has_its_card() -> None:

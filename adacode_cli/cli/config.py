@@ -56,23 +56,26 @@ def keys_of(command: Command) -> dict[str, str]:
     }
 
 
-def commands_of(group: Command, *names: str) -> Iterator[tuple[tuple[str, ...], Command]]:
-    """Every command of the program under its names."""
-    for name, command in getattr(group, "commands", {}).items():
+def commands_of(
+    group: Command, *names: str, only: str | None = None
+) -> Iterator[tuple[tuple[str, ...], Command]]:
+    """Every command of the program under its names, or ``only`` one, and those below it."""
+    for name in [only] if only else group.commands:
+        command = group.commands[name]
         if hasattr(command, "commands"):
             yield from commands_of(command, *names, name)
         else:
             yield (*names, name), command
 
 
-def settings(group: Command) -> dict[tuple[str, ...], dict[str, Setting]]:
-    """For each command, the settings that were made for it: option → value and place.
+def settings(group: Command, only: str | None = None) -> dict[tuple[str, ...], dict[str, Setting]]:
+    """For each command, or ``only`` one, the settings that were made: option → value and place.
 
     A variable of the environment wins over a command's own table in the file, which wins
     over the file's top level. Raises ``UsageError`` for a name that no command has.
     """
     content, path = read_file(), settings_path()
-    commands = dict(commands_of(group))
+    commands = dict(commands_of(group, only=only))
     known = {key for command in commands.values() for key in keys_of(command)}
     chosen: dict[tuple[str, ...], dict[str, Setting]] = {names: {} for names in commands}
     for name, value in content.items():
@@ -116,10 +119,12 @@ def underscored(name: str) -> str:
 
 def apply(context: typer.Context) -> None:
     """Make the settings the defaults of every command. Raises ``UsageError``."""
-    group = context.command
-    commands = dict(commands_of(group))
+    group, content = context.command, read_file()
+    # A file is checked as a whole; without one, nobody has to wait for other commands.
+    only = None if content else context.invoked_subcommand
+    commands = dict(commands_of(group, only=only))
     defaults: dict[str, Any] = {}
-    for names, chosen in settings(group).items():
+    for names, chosen in settings(group, only).items():
         keys = keys_of(commands[names])
         several = {p.name for p in commands[names].params if getattr(p, "multiple", False)}
         place = defaults
@@ -129,9 +134,9 @@ def apply(context: typer.Context) -> None:
             one = keys[key] in several and isinstance(setting.value, str)
             place[keys[key]] = [setting.value] if one else setting.value
     context.default_map = defaults
-    content = {underscored(name): value for name, value in read_file().items()}
-    if HUB_REPO in content:
-        os.environ.setdefault(PREFIX + HUB_REPO.upper(), str(content[HUB_REPO]))
+    hub_repo = {underscored(name): value for name, value in content.items()}.get(HUB_REPO)
+    if hub_repo is not None:
+        os.environ.setdefault(PREFIX + HUB_REPO.upper(), str(hub_repo))
 
 
 @problems.explained

@@ -7,15 +7,8 @@ from typing import Annotated
 
 import typer
 
-from adacode_cli.cli import config, problems, train, weights
-from adacode_cli.cli.bench import bench
-from adacode_cli.cli.degrade import degrade
-from adacode_cli.cli.doctor import doctor
-from adacode_cli.cli.eval import evaluate
-from adacode_cli.cli.inpaint import inpaint
-from adacode_cli.cli.inspect import inspect
-from adacode_cli.cli.reconstruct import reconstruct
-from adacode_cli.cli.sr import sr
+from adacode_cli.cli import config, problems
+from adacode_cli.cli.commands import Program
 from adacode_cli.heap import keep_freed_memory
 
 # Large tensors on huge pages: 15 % faster on a CPU. PyTorch reads this when it is imported.
@@ -23,22 +16,12 @@ os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 keep_freed_memory()
 
 app = typer.Typer(
+    cls=Program,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Restore photos with AdaCode: image-adaptive codebooks (ICCV 2023).",
 )
-app.command()(sr)
-app.command()(inpaint)
-app.command()(reconstruct)
-app.command()(inspect)
-app.command("eval")(evaluate)
-app.command()(degrade)
-app.command()(bench)
-app.command("config")(config.config)
-app.command()(doctor)
-app.add_typer(train.app, name="train")
-app.add_typer(weights.app, name="weights")
 
 
 @app.callback()

@@ -21,7 +21,11 @@ if TYPE_CHECKING:
     from adacode_cli.training.recipes import Run
     from adacode_cli.training.trainer import Trainer
 
-app = typer.Typer(no_args_is_help=True, help="Teach AdaCode your own classes, in three stages.")
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    help="Teach AdaCode your own classes, in three stages.",
+)
 HOUR = 3600.0
 
 

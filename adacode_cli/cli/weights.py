@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from adacode_cli.weights.catalogue import Source
 
 app = typer.Typer(
-    no_args_is_help=True, help="Models: list, fetch, look at, check, convert and publish them."
+    add_completion=False,
+    no_args_is_help=True,
+    help="Models: list, fetch, look at, check, convert and publish them.",
 )
 
 Name = Annotated[

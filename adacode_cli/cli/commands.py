@@ -1,0 +1,70 @@
+"""The program's commands, each imported when it is asked for: who restores doesn't train."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from importlib import import_module
+from typing import Any, cast
+
+import typer
+from typer.core import TyperGroup
+
+Command = Any  # typer brings a click of its own
+
+# name → its module in this package, and there its function, or its application
+COMMANDS = {
+    "sr": "sr:sr",
+    "inpaint": "inpaint:inpaint",
+    "reconstruct": "reconstruct:reconstruct",
+    "inspect": "inspect:inspect",
+    "eval": "eval:evaluate",
+    "degrade": "degrade:degrade",
+    "bench": "bench:bench",
+    "config": "config:config",
+    "doctor": "doctor:doctor",
+    "train": "train:app",
+    "weights": "weights:app",
+}
+
+
+class Commands(Mapping[str, Command]):
+    """Every command by its name; all but the names is there from the first look on."""
+
+    def __init__(self) -> None:
+        self.loaded: dict[str, Command] = {}
+
+    def __getitem__(self, name: str) -> Command:
+        if name not in self.loaded:
+            self.loaded[name] = load(name, *COMMANDS[name].split(":"))
+        return self.loaded[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(COMMANDS)
+
+    def __len__(self) -> int:
+        return len(COMMANDS)
+
+
+class Program(TyperGroup):
+    """The group of all commands, of which none is imported before its time."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        self.commands = cast("Any", Commands())
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """In the order of ``COMMANDS``."""
+        del ctx
+        return list(self.commands)
+
+
+def load(name: str, module: str, attribute: str) -> Command:
+    """The command, as Typer makes it."""
+    found = getattr(import_module(f"adacode_cli.cli.{module}"), attribute)
+    if not isinstance(found, typer.Typer):
+        alone = typer.Typer(add_completion=False)
+        alone.command(name)(found)
+        found = alone
+    command = typer.main.get_command(found)
+    command.name = name
+    return command
