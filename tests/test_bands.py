@@ -30,7 +30,7 @@ from adacode_cli.restore.bands.store import ScratchError, Store
 from adacode_cli.restore.reconstruction.reconstruct import encode
 from adacode_cli.restore.restorer import Restorer, pad
 from adacode_cli.restore.tiling import Tiling, parse_tiling
-from adacode_cli.restore.way import Way, persevere
+from adacode_cli.restore.way import NoRoomError, Way, persevere
 from adacode_cli.weights.catalogue import BUNDLED, load_model
 from tests.conftest import tiny_config, tiny_model
 
@@ -436,7 +436,7 @@ def test_each_step_out_of_memory_is_taken_once_and_said() -> None:
 
 @pytest.mark.parametrize(
     ("most", "said"),
-    [(24, "there is room for a picture 24 pixels wide"), (0, "there is no room for any picture")],
+    [(30, "; there is room for one 25 pixels wide"), (0, "; there is room for none")],
 )
 def test_the_last_word_on_memory_is_what_would_fit(
     most: int, said: str, monkeypatch: pytest.MonkeyPatch
@@ -450,7 +450,21 @@ def test_the_last_word_on_memory_is_what_would_fit(
         yield from compute(self, image, way, top)
 
     monkeypatch.setattr(Restorer, "rows_from", narrow)
-    with pytest.raises(MemoryError, match=f"even with bands of 8 rows; {said}"):
+    end = f"bands of 8 rows; try a smaller picture{said}"
+    with pytest.raises(NoRoomError, match=end) as raised:
+        restorer.restore(photo(3, 40, 100))
+    assert "you tried to allocate 9 bytes" in str(raised.value.__cause__)
+
+
+def test_a_try_that_fails_otherwise_changes_no_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    restorer = Restorer(tiny_model(), CPU, torch.float32, Tiling(rows=8))
+
+    def failing(_: Restorer, image: Tensor, __: Way, ___: int) -> Iterator[Tensor]:
+        raise RuntimeError("out of memory" if image.shape[2] == 100 else "another trouble")
+        yield
+
+    monkeypatch.setattr(Restorer, "rows_from", failing)
+    with pytest.raises(NoRoomError, match=r"bands of 8 rows; try a smaller picture$"):
         restorer.restore(photo(3, 40, 100))
 
 

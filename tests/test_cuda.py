@@ -12,11 +12,13 @@ from subprocess import CompletedProcess
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from PIL import Image, ImageDraw
 from torch import Tensor
 
 from adacode_cli.device import keep_fp32_exact
 from adacode_cli.model.config import Task, official_config
+from adacode_cli.model.norm import GroupNorm, sums_pay
 from adacode_cli.restore.bands import store
 from adacode_cli.restore.bands.store import Store
 from adacode_cli.restore.restorer import Restorer
@@ -215,13 +217,24 @@ def test_without_room_a_device_that_was_named_is_an_error(
     assert error.startswith("adacode: error: in.png: out of memory on cuda, even with bands of 8")
     assert "Traceback" not in done.stderr
     assert [p.name for p in tmp_path.iterdir()] == ["in.png"]
-    if fits := re.search(r"room for a picture (\d+) pixels wide", error):
+    if fits := re.search(r"room for one (\d+) pixels wide", error):
         make_photo(int(fits[1]), 150).save(tmp_path / "small.png")
         words = ("sr", "small.png", "--device", "cuda", "--precision", "fp32")
         done = squeezed(megabytes << 20, *words)
         assert done.returncode == 0, done.stderr
     else:
-        assert "there is no room for any picture" in error
+        assert "there is room for none" in error
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_sums_normalise_as_pytorch_does(dtype: torch.dtype) -> None:
+    layer = GroupNorm(32, 64).to(CUDA)
+    x = (3 + torch.randn(2, 64, 61, 45, device=CUDA)).to(dtype, memory_format=torch.channels_last)
+    with torch.no_grad(), torch.autocast("cuda", torch.bfloat16):
+        assert sums_pay(x)
+        found, wanted = layer(x), F.group_norm(x, 32, layer.weight, layer.bias)
+    assert found.dtype == wanted.dtype
+    assert (found - wanted).abs().max() < 1e-3
 
 
 def test_bands_are_fetched_while_the_next_is_computed() -> None:

@@ -41,7 +41,24 @@ def test_a_network_draws_the_same_by_sums(monkeypatch: pytest.MonkeyPatch) -> No
     assert torch.allclose(found.image, wanted.image, atol=1e-4)
 
 
+@pytest.mark.parametrize("lower", [False, True])
+def test_what_comes_out_has_the_precision_of_pytorchs_on_a_gpu(
+    lower: bool,  # noqa: FBT001
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    layer, x = GroupNorm(32, 64).bfloat16(), torch.rand(1, 64, 4, 4).bfloat16()
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=lower):
+        wanted = layer(x)
+        monkeypatch.setattr(norm, "sums_pay", lambda _: True)
+        found = layer(x)
+    assert found.dtype == (torch.float32 if lower else torch.bfloat16)
+    assert (found.float() - wanted.float()).abs().max() < 0.05
+
+
 def test_training_keeps_to_pytorchs_own() -> None:
     x = torch.rand(1, 32, 4, 4, requires_grad=True)
-    assert not norm.sums_pay(x)
-    assert torch.allclose(GroupNorm(32, 32)(x), F.group_norm(x, 32), atol=1e-6)
+    assert norm.learns(x)
+    assert norm.learns(2 * x)
+    assert not norm.learns(x.detach())
+    with torch.no_grad():
+        assert not norm.learns(x)

@@ -110,6 +110,26 @@ def test_variables_win_over_the_file(
     assert 'format = "tif"  # ADACODE_FORMAT' in adacode("config").stdout
 
 
+def test_a_file_is_checked_for_every_command_whichever_runs(
+    tmp_path: Path, adacode: Command
+) -> None:
+    make_photo(8, 8).save(tmp_path / "a.png")
+    (tmp_path / "config.toml").write_text("[train.restoration]\nsteps = 3\n")
+    adacode("sr", "a.png", "--dry-run")
+    (tmp_path / "config.toml").write_text("[train.restoration]\nstairs = 3\n")
+    told = adacode("sr", "a.png", "--dry-run", check=2).stderr
+    assert "train restoration has no setting 'stairs'" in told
+
+
+def test_a_variable_reaches_a_command_below_another(
+    adacode: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a settings file, in which case only the command that runs is looked at."""
+    monkeypatch.setenv("ADACODE_STEPS", "many")
+    words = ("train", "restoration", "photos", "--prior", "prior.safetensors")
+    assert "'many' is not a valid int" in adacode(*words, check=2).stderr
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_shells_can_complete(shell: str) -> None:
     code = "from adacode_cli.cli.main import app; app(prog_name='adacode')"

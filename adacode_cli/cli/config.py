@@ -68,14 +68,16 @@ def commands_of(
             yield (*names, name), command
 
 
-def settings(group: Command, only: str | None = None) -> dict[tuple[str, ...], dict[str, Setting]]:
+def settings(
+    group: Command, content: dict[str, Any], only: str | None = None
+) -> dict[tuple[str, ...], dict[str, Setting]]:
     """For each command, or ``only`` one, the settings that were made: option → value and place.
 
+    content: of the file, which names no other command than those that are asked about.
     A variable of the environment wins over a command's own table in the file, which wins
     over the file's top level. Raises ``UsageError`` for a name that no command has.
     """
-    content, path = read_file(), settings_path()
-    commands = dict(commands_of(group, only=only))
+    path, commands = settings_path(), dict(commands_of(group, only=only))
     known = {key for command in commands.values() for key in keys_of(command)}
     chosen: dict[tuple[str, ...], dict[str, Setting]] = {names: {} for names in commands}
     for name, value in content.items():
@@ -124,7 +126,7 @@ def apply(context: typer.Context) -> None:
     only = None if content else context.invoked_subcommand
     commands = dict(commands_of(group, only=only))
     defaults: dict[str, Any] = {}
-    for names, chosen in settings(group, only).items():
+    for names, chosen in settings(group, content, only).items():
         keys = keys_of(commands[names])
         several = {p.name for p in commands[names].params if getattr(p, "multiple", False)}
         place = defaults
@@ -151,7 +153,7 @@ def config(context: typer.Context) -> None:
     typer.echo(f"# {path}{'' if path.is_file() else ' (not there)'}")
     if repo := os.environ.get(PREFIX + HUB_REPO.upper()):
         typer.echo(f"{HUB_REPO} = {written(repo)}")
-    for names, chosen in settings(root.command).items():
+    for names, chosen in settings(root.command, read_file()).items():
         if chosen:
             typer.echo(f"[{'.'.join(names)}]")
         for key, setting in sorted(chosen.items()):

@@ -14,14 +14,21 @@ class GroupNorm(nn.GroupNorm):
     """(B, C, h, w) → the same, each group of channels with mean 0 and variance 1, then affine."""
 
     def forward(self, x: Tensor) -> Tensor:
-        if sums_pay(x):
-            return normalised(x, self.num_groups, self.weight, self.bias, self.eps)
-        return super().forward(x)
+        if not sums_pay(x):
+            return super().forward(x)
+        result = normalised(x, self.num_groups, self.weight, self.bias, self.eps)
+        # In the precision that PyTorch's own would give.
+        return result if torch.is_autocast_enabled(x.device.type) else result.to(x.dtype)
 
 
 def sums_pay(x: Tensor) -> bool:
     """Whether it is a map on a GPU that needs no gradient."""
-    return isinstance(x, Tensor) and x.is_cuda and not (x.requires_grad and torch.is_grad_enabled())
+    return isinstance(x, Tensor) and x.is_cuda and not learns(x)
+
+
+def learns(x: Tensor) -> bool:
+    """Whether a gradient is wanted of what is made of ``x``."""
+    return x.requires_grad and torch.is_grad_enabled()
 
 
 def normalised(x: Tensor, groups: int, weight: Tensor, bias: Tensor, eps: float) -> Tensor:

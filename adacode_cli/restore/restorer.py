@@ -21,7 +21,7 @@ from adacode_cli.restore.bands.statistics import known, sample_moments
 from adacode_cli.restore.kinds import ImageT, to_mask, to_tensor
 from adacode_cli.restore.tiling import FEWEST, OnTile, Tiling
 from adacode_cli.restore.transfer import fetched, on_host, sent
-from adacode_cli.restore.way import Way, lacks_memory, persevere
+from adacode_cli.restore.way import NoRoomError, Way, lacks_memory, persevere
 from adacode_cli.weights.catalogue import load_model
 
 if TYPE_CHECKING:
@@ -150,29 +150,32 @@ class Restorer:
         height, width = (self.scale * n for n in image.shape[1:])
         compute = partial(self.rows_from, image)
         way = self.way(height, width)
-        told = ""
         try:
             yield from persevere(way, height, compute, self.notes.append, on_tile)
-        except MemoryError as error:
-            told = str(error)
-        if told:  # only now has what that error held been let go
-            raise MemoryError(f"{told}; {self.what_fits(image, way)}")
+        except NoRoomError as error:
+            message, last, cause = str(error), error.way, error.__cause__
+        else:
+            return
+        if cause is not None:  # nor may its frames keep what has to go before the next try
+            cause = cause.with_traceback(None)
+        raise NoRoomError(message + self.what_fits(image, last), last) from cause
 
     def what_fits(self, image: Tensor, way: Way) -> str:
-        """How wide a picture the same way has memory for, found by trying."""
-        smallest, width = self.model.config.multiple, image.shape[2] // 2
-        lowest = replace(way, rows=FEWEST)
-        while width >= smallest:
-            part = image[:, :HIGH, : width // smallest * smallest]
+        """For the end of a message: how wide a picture this way has memory for, found by trying.
+
+        Empty where trying fails in another manner.
+        """
+        width = image.shape[2] // 2
+        while width:
             try:
-                next(self.rows_from(part, lowest, 0))
-            except (RuntimeError, MemoryError) as error:
+                next(self.rows_from(image[:, :HIGH, :width], replace(way, rows=FEWEST), 0))
+            except Exception as error:  # noqa: BLE001 whatever it is, the message is another's
                 if not lacks_memory(error):
-                    raise
+                    return ""
                 width //= 2
             else:
-                return f"there is room for a picture {part.shape[2]} pixels wide"
-        return "there is no room for any picture"
+                return f"; there is room for one {width} pixels wide"
+        return "; there is room for none"
 
     def way(self, height: int, width: int) -> Way:
         """How an output of this size is computed, if all goes well."""

@@ -15,7 +15,8 @@ def sent(tensor: Tensor, device: torch.device) -> Tensor:
     if device.type != "cuda" or tensor.device.type != "cpu":
         return tensor.to(device)
     with suppress(RuntimeError):  # no more memory may be pinned
-        tensor = tensor.pin_memory()
+        # Not by pin_memory, which would take all that lies between the rows of a slice, too.
+        tensor = torch.empty_like(tensor, pin_memory=True).copy_(tensor)
     return tensor.to(device, non_blocking=tensor.is_pinned())
 
 

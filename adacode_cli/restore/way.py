@@ -57,6 +57,14 @@ class Way:
             yield
 
 
+class NoRoomError(MemoryError):
+    """No memory, in any way that may be; ``way``: the last that was tried."""
+
+    def __init__(self, message: str, way: Way) -> None:
+        super().__init__(message)
+        self.way = way
+
+
 def persevere(
     way: Way,
     height: int,
@@ -70,7 +78,7 @@ def persevere(
     ``compute`` gives them, in some way, from some row on; each of their rows stands for
     ``stride`` rows of the picture. What is not finite is computed
     again with more precise numbers; what finds no memory, in smaller bands, then elsewhere;
-    ``say`` hears of each. Raises ``FloatingPointError`` or ``MemoryError`` at the end of it.
+    ``say`` hears of each. Raises ``FloatingPointError`` or ``NoRoomError`` at the end of it.
     """
     top = 0
     while top < height:
@@ -106,12 +114,14 @@ def said_more_precise(way: Way, top: int, say: Callable[[str], None]) -> Way:
 
 
 def said_smaller(way: Way, error: Exception, say: Callable[[str], None]) -> Way:
-    """A way with less memory, announced. Raises ``MemoryError`` if there is none."""
+    """A way with less memory, announced. Raises ``NoRoomError`` if there is none."""
     less = way.smaller()
     if less is None:
-        raise MemoryError(
-            f"out of memory on {way.device}, even with bands of {way.rows} rows"
-            + ("" if way.device.type == "cpu" else "; try --device cpu")
+        elsewhere = "" if way.device.type == "cpu" else ", or --device cpu"
+        raise NoRoomError(
+            f"out of memory on {way.device}, even with bands of {way.rows} rows; "
+            f"try a smaller picture{elsewhere}",
+            way,
         ) from error
     if less.device != way.device:
         say(f"out of memory on {way.device}: computed on the {less.device}, which is slower")

@@ -9,7 +9,7 @@ import warnings
 import torch
 from torch import Tensor, nn
 
-from adacode_cli.training.perceptual import content_distance
+from adacode_cli.training.perceptual import content
 
 
 class Lpips(nn.Module):
@@ -39,9 +39,7 @@ class Lpips(nn.Module):
 
     def content(self, image: Tensor, clean: Tensor) -> Tensor:
         """The distance of the backbone's features, as they are: ()."""
-        with torch.no_grad():
-            target = self.features(clean)
-        return content_distance(self.features(image), target)
+        return content(self.features, image, clean)
 
     @torch.no_grad()
     def meaning(self, clean: Tensor) -> Tensor:

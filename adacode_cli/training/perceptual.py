@@ -6,6 +6,7 @@ weights, so only its values may be printed under that name.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
@@ -52,9 +53,7 @@ class FeatureNetwork(nn.Module):
 
     def content(self, image: Tensor, clean: Tensor) -> Tensor:
         """How far their features are apart, as they are."""
-        with torch.no_grad():
-            target = self(clean)
-        return content_distance(self(image), target)
+        return content(self, image, clean)
 
     @torch.no_grad()
     def meaning(self, clean: Tensor) -> Tensor:
@@ -85,12 +84,20 @@ def feature_distance(a: list[Tensor], b: list[Tensor]) -> Tensor:
     return torch.stack([layer.mean(dim=(1, 2)) for layer in layers]).sum(0)
 
 
+def content(features: Callable[[Tensor], list[Tensor]], image: Tensor, clean: Tensor) -> Tensor:
+    """``content_distance`` of (B, 3, H, W) twice; gradients flow to ``image`` alone."""
+    with torch.no_grad():
+        target = features(clean)
+    return content_distance(features(image), target)
+
+
 def content_distance(image: list[Tensor], clean: list[Tensor]) -> Tensor:
     """Σ over layers, from shallow to deep, of 2⁻ˡ · mean |x - y| / mean |y|, over all images: ().
 
-    The form of ESRGAN's perceptual loss (Wang et al., 2018, section 3.3). Unit features ask for
-    as much of a surface's grain as of an edge; these are as loud as what they see. A layer's
-    gradient grows with its depth, about as fast as its weight here falls.
+    L1 of features, as in ESRGAN (Wang et al., 2018, section 3.3), but after the activations, of
+    several layers, and each in its own measure. Unit features ask for as much of a surface's
+    grain as of an edge; these are as loud as what they see. A layer's gradient grows with its
+    depth, about as fast as its weight here falls.
     """
     layers = [
         (x.float() - y.float()).abs().mean() / y.float().abs().mean().clamp(min=1e-8)

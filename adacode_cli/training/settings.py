@@ -31,7 +31,7 @@ class Settings:
     patch: int = 128  # pixels of the clean image
     plain: float = 0.15  # share of super-resolution's patches that are reduced and nothing else
     # Of super-resolution's targets:
-    calm: float = 0.0  # of 255: differences that are smoothed away
+    calm: float = 0.0  # of 255, all channels summed: differences that are smoothed away
     sharpen: float = 0.0  # × their difference to a blur is added at edges
     learning_rate: float = 4e-4
     discriminator: str | None = None  # patches or unet, else the preset's

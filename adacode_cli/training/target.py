@@ -24,8 +24,8 @@ SPREAD = 2.0  # pixels: how fast those further away count less
 class Target:
     """How a clean patch is changed before a network learns to draw it.
 
-    calm: differences, of 255, that count as grain and are smoothed away; sharpen: how much of
-    the difference to a blur is added at edges. 0 and 0 leave it as it is.
+    calm: differences, of 255 and summed over the channels, that count as grain and are smoothed
+    away; sharpen: how much of the difference to a blur is added at edges. 0 and 0 leave it be.
     """
 
     calm: float = 0.0
@@ -39,7 +39,7 @@ class Target:
 def calmed(clean: Image, levels: float) -> Image:
     """A bilateral filter (Tomasi and Manduchi, 1998): (H, W, 3) → the same.
 
-    Steps of much more than ``levels`` (of 255) stay as they are.
+    Steps of much more than ``levels`` (of 255, summed over the channels) stay as they are.
     """
     if not levels:
         return clean

@@ -57,7 +57,7 @@ class Validation:
 
     @torch.no_grad()
     def score(self, restore: Restore, weights: dict[str, float]) -> dict[str, float]:
-        """``valid/psnr`` in dB, the distance where there is a network, and their weighed loss."""
+        """``valid/psnr`` in dB, distances where there is a network, and their weighed loss."""
         psnr, distance, content, l1 = [], [0.0], [0.0], []
         for clean, damaged in self.samples:
             restored = restore(damaged).image
@@ -67,11 +67,14 @@ class Validation:
             if self.perceptual is not None:
                 pair = [picture.to(restored.device) for picture in (image, clean)]
                 distance.append(self.perceptual.loss(*pair).item())
-                content.append(self.perceptual.content(*pair).item())
+                if "content" in weights:
+                    content.append(self.perceptual.content(*pair).item())
         far, other, off = (float(np.sum(each)) / len(l1) for each in (distance, content, l1))
         told = {"valid/psnr": float(np.mean(psnr))}
         if self.perceptual is not None:
             told["valid/perceptual"] = far
+        if len(content) > 1:
+            told["valid/content"] = other
         # L1 judges where nothing else does.
         by_l1 = weights.get("reconstruction", 0.0 if "psnr" in weights else 1.0)
         loss = by_l1 * off + weights.get("perceptual", 0.0) * far
