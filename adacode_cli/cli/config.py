@@ -12,10 +12,10 @@ from typing import Any
 import typer
 
 from adacode_cli.cli import problems
+from adacode_cli.cli.commands import Command
 from adacode_cli.errors import UsageError
 from adacode_cli.settings_path import PREFIX, settings_path
 
-Command = Any  # typer brings a click of its own
 HUB_REPO = "hub_repo"  # not an option: where the published networks are
 # Of one run, not of a person.
 NEVER = frozenset({"help", "out", "dry_run", "report", "include", "exclude", "sheet"})
@@ -69,15 +69,15 @@ def commands_of(
 
 
 def settings(
-    group: Command, content: dict[str, Any], only: str | None = None
+    commands: dict[tuple[str, ...], Command], content: dict[str, Any]
 ) -> dict[tuple[str, ...], dict[str, Setting]]:
-    """For each command, or ``only`` one, the settings that were made: option → value and place.
+    """For each of the commands, the settings that were made for it: option → value and place.
 
-    content: of the file, which names no other command than those that are asked about.
-    A variable of the environment wins over a command's own table in the file, which wins
-    over the file's top level. Raises ``UsageError`` for a name that no command has.
+    content: of the file, which may name these commands alone. A variable of the environment
+    wins over a command's own table in the file, which wins over the file's top level. Raises
+    ``UsageError`` for a name that no command has.
     """
-    path, commands = settings_path(), dict(commands_of(group, only=only))
+    path = settings_path()
     known = {key for command in commands.values() for key in keys_of(command)}
     chosen: dict[tuple[str, ...], dict[str, Setting]] = {names: {} for names in commands}
     for name, value in content.items():
@@ -121,12 +121,12 @@ def underscored(name: str) -> str:
 
 def apply(context: typer.Context) -> None:
     """Make the settings the defaults of every command. Raises ``UsageError``."""
-    group, content = context.command, read_file()
+    content = read_file()
     # A file is checked as a whole; without one, nobody has to wait for other commands.
     only = None if content else context.invoked_subcommand
-    commands = dict(commands_of(group, only=only))
+    commands = dict(commands_of(context.command, only=only))
     defaults: dict[str, Any] = {}
-    for names, chosen in settings(group, content, only).items():
+    for names, chosen in settings(commands, content).items():
         keys = keys_of(commands[names])
         several = {p.name for p in commands[names].params if getattr(p, "multiple", False)}
         place = defaults
@@ -149,11 +149,11 @@ def config(context: typer.Context) -> None:
     has them: device = "cuda:1", max-pixels = "500M". In a table, for that command: [sr].
     """
     path = settings_path()
-    root = context.find_root()
     typer.echo(f"# {path}{'' if path.is_file() else ' (not there)'}")
     if repo := os.environ.get(PREFIX + HUB_REPO.upper()):
         typer.echo(f"{HUB_REPO} = {written(repo)}")
-    for names, chosen in settings(root.command, read_file()).items():
+    commands = dict(commands_of(context.find_root().command))
+    for names, chosen in settings(commands, read_file()).items():
         if chosen:
             typer.echo(f"[{'.'.join(names)}]")
         for key, setting in sorted(chosen.items()):
