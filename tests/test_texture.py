@@ -12,9 +12,11 @@ from torch import Tensor
 from adacode_cli.model.adacode import AdaCode
 from adacode_cli.model.config import official_config
 from adacode_cli.restore.inpainting import inpaint as filling
-from adacode_cli.restore.inpainting import texture
+from adacode_cli.restore.inpainting import synthesis, texture
+from adacode_cli.restore.inpainting.choice import Texture
 from adacode_cli.restore.inpainting.holes import depth_of
 from adacode_cli.restore.inpainting.inpaint import Filling, inpaint
+from adacode_cli.restore.inpainting.montage import Level
 from adacode_cli.restore.inpainting.patch_match import (
     RADIUS,
     Shorter,
@@ -25,20 +27,22 @@ from adacode_cli.restore.inpainting.patch_match import (
     patches,
     widened,
 )
+from adacode_cli.restore.inpainting.synthesis import FEW, SMALLEST, levels_of, missing
 from adacode_cli.restore.inpainting.texture import (
-    THIN,
-    Level,
+    THIN_RIM,
+    WIDE,
+    WIDEST,
     dullness,
-    levels_of,
     share_of_patches,
+    share_within,
     textured,
-    width_of,
 )
 from adacode_cli.restore.restorer import Restorer
 from tests.conftest import make_photo, tiny_config
 
 SIDE = 200
 HOLE = (slice(50, 150), slice(40, 160))
+RIM = THIN_RIM[1]
 
 
 def tiles() -> Tensor:
@@ -60,14 +64,13 @@ def flat(rgb: Tensor, mask: np.ndarray) -> Tensor:
 
 def well_inside(picture: Tensor) -> Tensor:
     """Where a hole takes as much of patches as it may."""
-    return picture[:, HOLE[0], HOLE[1]][:, THIN[1] : -THIN[1], THIN[1] : -THIN[1]]
+    return picture[:, HOLE[0], HOLE[1]][:, RIM:-RIM, RIM:-RIM]
 
 
-def test_a_pattern_goes_on_in_the_hole(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(texture, "MOST", 1.0)
+def test_a_pattern_goes_on_in_the_hole() -> None:
     rgb, mask = tiles(), a_hole()
     drawn = flat(rgb, mask)
-    made = textured(torch.where(torch.from_numpy(mask), 0.0, rgb), mask, drawn)
+    made = textured(torch.where(torch.from_numpy(mask), 0.0, rgb), mask, drawn, Texture.all)
     assert torch.equal(made[:, ~mask], drawn[:, ~mask])
     inside = well_inside(made)
     truth = well_inside(rgb)
@@ -75,11 +78,10 @@ def test_a_pattern_goes_on_in_the_hole(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (inside - truth).abs().mean() < 0.05
 
 
-def test_patches_take_the_tones_of_the_drawing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(texture, "MOST", 1.0)
+def test_patches_take_the_tones_of_the_drawing() -> None:
     rgb, mask = tiles(), a_hole()
     darker = torch.where(torch.from_numpy(mask), rgb.mean() - 0.1, rgb)
-    made = textured(torch.where(torch.from_numpy(mask), 0.0, rgb), mask, darker)
+    made = textured(torch.where(torch.from_numpy(mask), 0.0, rgb), mask, darker, Texture.all)
     inside = well_inside(made)
     assert inside.mean().item() == pytest.approx(rgb.mean().item() - 0.1, abs=0.03)
     assert inside.std() > 0.6 * rgb.std()
@@ -95,7 +97,8 @@ def test_a_drawing_as_lively_as_patches_is_left_alone() -> None:
     assert dullness(faint, rgb, mask)[mask].mean() == pytest.approx(1, abs=0.05)
 
 
-def test_a_thin_dull_drawing_takes_half_of_the_patches() -> None:
+def test_a_thin_dull_drawing_takes_a_share_of_the_patches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(texture.WIDE, Texture.some, (60, 70))
     rgb, mask = tiles(), a_hole()
     made = textured(torch.where(torch.from_numpy(mask), 0.0, rgb), mask, flat(rgb, mask))
     inside = well_inside(made)
@@ -103,8 +106,9 @@ def test_a_thin_dull_drawing_takes_half_of_the_patches() -> None:
     assert (inside.std() / truth.std()).item() == pytest.approx(texture.MOST, rel=0.2)
 
 
-def test_wide_holes_are_patches_up_to_the_rim(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(texture, "WIDTHS", (8, 16))
+def test_the_widest_holes_are_patches_up_to_the_rim(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(texture, "WIDEST", (8, 16))
+    monkeypatch.setitem(texture.WIDE, Texture.some, (8, 16))
     rgb, mask = tiles(), a_hole()
     made = textured(torch.where(torch.from_numpy(mask), 0.0, rgb), mask, flat(rgb, mask))
     assert (made - rgb)[:, HOLE[0], HOLE[1]].abs().mean() < 0.05
@@ -113,30 +117,49 @@ def test_wide_holes_are_patches_up_to_the_rim(monkeypatch: pytest.MonkeyPatch) -
 def test_the_share_of_patches_grows_with_depth_and_width() -> None:
     mask = np.zeros((300, 600), bool)
     mask[40:260, 40:260] = True  # 110 deep
-    mask[140:152, 300:560] = True  # 6 deep, and far from the other
+    mask[140:152, 260:560] = True  # 6 deep, and joined to the other
     depth = torch.from_numpy(depth_of(mask))
-    share = share_of_patches(depth, width_of(depth))
-    assert (share[:, 500:] == 0).all()
-    assert (share[100:200, 41:255] == 1).all()
+    wide, widest = (share_within(depth, *bounds) for bounds in (WIDE[Texture.some], WIDEST))
+    share = share_of_patches(depth, wide, widest)
+    assert (share[:, 300:] == 0).all()
+    assert (share[100:200, 42:255] == 1).all()
     assert (share[:40] == 0).all()
 
 
-def test_holes_are_halved_until_patches_can_be_searched_for(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_place_is_as_wide_as_the_widest_disc_that_covers_it() -> None:
+    mask = np.zeros((200, 300), bool)
+    mask[50:150, 50:150] = True  # 50 deep
+    mask[90:110, 150:290] = True  # a stroke of 20 from there on
+    wide = share_within(torch.from_numpy(depth_of(mask)), 20, 40)
+    assert wide[100, 55] > 0.95  # at the rim of what is wide
+    assert wide[100, 200:].max() == 0  # however near the wide place is
+    assert 0 < wide[53, 53] < 1  # a corner, which small discs alone reach
+    assert not share_within(torch.zeros(50, 50), 20, 40).any()
+
+
+def test_holes_are_halved_until_any_shift_can_be_tried(monkeypatch: pytest.MonkeyPatch) -> None:
     rgb, mask = tiles(), np.zeros((SIDE, SIDE), bool)
-    mask[70:90, 30:130] = True  # 10 deep
+    mask[70:80, 30:90] = True
     hole = torch.from_numpy(mask)
     level = Level(rgb, hole, flat(rgb, mask), hole)
-    assert len(levels_of(level)) == 1
-    monkeypatch.setattr(texture, "LARGEST", SIDE * SIDE // 4)
+    assert len(levels_of(level)) == 1  # 18 × 68 places with the band around it
+    monkeypatch.setattr(synthesis, "FEW", FEW // 2)
     assert len(levels_of(level)) == 2
+    monkeypatch.setattr(synthesis, "FEW", 0)
+    assert min(levels_of(level)[-1].mask.shape) >= SMALLEST
+
+
+def test_without_texture_the_drawing_is_left_alone() -> None:
+    rgb, mask = tiles(), a_hole()
+    drawn = flat(rgb, mask)
+    assert torch.equal(textured(rgb, mask, drawn, Texture.none), drawn)
+    assert not torch.equal(textured(rgb, mask, drawn, Texture.some), drawn)
 
 
 def test_a_speck_beside_a_wide_hole_needs_no_texture(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[int] = []
 
-    def noted(_rgb: Tensor, mask: np.ndarray, drawn: Tensor) -> Tensor:
+    def noted(_rgb: Tensor, mask: np.ndarray, drawn: Tensor, _much: Texture) -> Tensor:
         seen.append(int(mask.sum()))
         return drawn
 
@@ -232,9 +255,24 @@ def test_the_published_network_sees_white_paint_and_no_mask() -> None:
     model.encoder.forward = lambda image: seen.append(image) or inner(image)  # type: ignore[func-returns-value]
     rgb, mask = tiles()[:, :64, :64] * 0.5, np.zeros((64, 64), bool)
     mask[30:34, 10:40] = True
-    filled = inpaint(restorer, rgb, mask, Filling(texture=False))
+    filled = inpaint(restorer, rgb, mask, Filling(texture=Texture.none))
     assert seen[0].shape[1] == 3
     assert (seen[0][0, :, :64, :64][:, mask] == 1).all()
     assert torch.allclose(seen[0][0, :, :64, :64][:, ~mask], rgb[:, ~mask])
     assert torch.equal(filled[:, ~mask], rgb[:, ~mask])
     assert not torch.equal(filled[:, mask], rgb[:, mask])
+
+
+def test_a_filling_that_is_too_dark_at_its_rim_is_lightened_within() -> None:
+    rgb, mask = tiles(), torch.from_numpy(a_hole())
+    shifted = torch.where(torch.arange(SIDE) < 30, rgb - 0.05, rgb)  # the same, but darker
+    around = Surroundings(shifted, mask, mask, torch.Generator().manual_seed(1))
+    y, x = around.targets // SIDE, around.targets % SIDE
+    field = y * SIDE + x % 9 + 9  # all is taken from the dark part, which repeats every 9 pixels
+    lacks = missing(around, field)
+    inside = lacks[:, HOLE[0], HOLE[1]]
+    assert inside.mean() == pytest.approx(0.05, abs=0.005)
+    assert missing(around, around.targets).abs().max() == 0
+    far = torch.where(torch.arange(SIDE) < 30, rgb - 9, rgb)  # nothing like it
+    around = Surroundings(far, mask, mask, torch.Generator().manual_seed(1))
+    assert missing(around, field).max() == pytest.approx(0.1)

@@ -12,6 +12,7 @@ import typer
 from adacode_cli.cli import options, problems
 from adacode_cli.cli.progress import new_progress
 from adacode_cli.errors import UsageError
+from adacode_cli.restore.inpainting.choice import Texture
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -42,6 +43,9 @@ def evaluate(
         list[int] | None,
         typer.Option(min=1, max=16, help="reconstruct: weights of so many bits, too; repeat."),
     ] = None,
+    texture: Annotated[
+        Texture | None, typer.Option(help="inpaint: as that command's, some if nothing is said.")
+    ] = None,
     border: Annotated[
         int, typer.Option(min=0, help="Pixels left out at the border, with --reference.")
     ] = 0,
@@ -68,6 +72,8 @@ def evaluate(
         raise UsageError(f"{sheet}: its folder is missing, or it exists; --force overwrites it")
     if weight_bits and (task != "reconstruct" or reference):
         raise UsageError("--weight-bits goes with --task reconstruct, and not with --reference")
+    if texture and (task != "inpaint" or reference):
+        raise UsageError("--texture goes with --task inpaint, and not with --reference")
     if reference is None:
         name, magnification = options.choose_weights(task, weights, scale)
         restorer = options.load_restorer(name, task, device, precision)
@@ -80,8 +86,15 @@ def evaluate(
     else:
         protocol = Protocol(task, magnification, damage, seed)
         title = f"{task} ×{magnification}, {protocol.kind}, seed {seed}"
-        bits = weight_bits or ()
-        results = score_folder(photos, restorer, protocol, judges, every, bits)
+        results = score_folder(
+            photos,
+            restorer,
+            protocol,
+            judges,
+            every,
+            weight_bits or (),
+            texture=texture or Texture.some,
+        )
     scored, failed = collect(results, sheet)
     report(scored, title, as_json=as_json)
     if failed:

@@ -18,6 +18,7 @@ from adacode_cli.cli.pictures import (
     takes_pictures,
 )
 from adacode_cli.errors import UsageError
+from adacode_cli.restore.inpainting.choice import Texture
 
 if TYPE_CHECKING:
     from adacode_cli.images.masks import MaskChoice
@@ -59,9 +60,12 @@ def inpaint(
         bool, typer.Option("--resize-mask", help="Accept a mask of another size.")
     ] = False,
     texture: Annotated[
-        bool,
-        typer.Option(help="Fill wide holes with texture from around them; else the network's own."),
-    ] = True,
+        Texture,
+        typer.Option(
+            help="Patches of the photo in holes: none; some, in narrow holes mixed with what the "
+            "network draws; or all, sharpest and boldest."
+        ),
+    ] = Texture.some,
     weights: options.Weights = None,
 ) -> None:
     """Fill holes in photos: scratches, stamps, people who don't belong there.
@@ -89,7 +93,7 @@ def inpaint(
 
         return Worker(process, str(restorer.device))
 
-    settings = {**asdict(choice), "mask": None, "texture": texture}
+    settings = {**asdict(choice), "mask": None, "texture": texture.value}
     beside = contents_of_masks(choice)
     restore_pictures(
         pictures, Operation("inpaint", "_inpainted", name, load, settings, beside, timed=False)

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from adacode_cli.evaluation import metrics
 from adacode_cli.evaluation.protocol import Case, Protocol
+from adacode_cli.restore.inpainting.choice import Texture
 from adacode_cli.restore.inpainting.inpaint import Filling, inpaint
 from adacode_cli.restore.reconstruction.bits import WHOLE, bits_per_pixel, round_weights
 from adacode_cli.restore.reconstruction.codes import Codes
@@ -79,14 +80,16 @@ def score_folder(
     every: int = 1,
     weight_bits: Sequence[int] = (),
     others: Mapping[str, Method] | None = None,
+    texture: Texture = Texture.some,
 ) -> Iterator[Scored]:
     """Each ``every``-th photo of ``folder`` as it is damaged, restored and compared.
 
     weight_bits: for reconstruction, numbers of bits to round the weights to, besides.
     others: what else to compare, by name.
+    texture: for inpainting, how much of a hole may be patches.
     Raises ``FileNotFoundError`` if there is none.
     """
-    methods = {**(others or {}), **methods_for(protocol, restorer, weight_bits)}
+    methods = {**(others or {}), **methods_for(protocol, restorer, weight_bits, texture)}
     for number, path in enumerate(find_some(folder)[::every]):
         case = protocol.prepare(load_photo(path), number)
         clean, scores, pictures = to_tensor(case.clean), {}, {}
@@ -134,7 +137,7 @@ def find_some(folder: Path) -> list[Path]:
 
 
 def methods_for(
-    protocol: Protocol, restorer: Restorer, weight_bits: Sequence[int]
+    protocol: Protocol, restorer: Restorer, weight_bits: Sequence[int], texture: Texture
 ) -> dict[str, Method]:
     """Ours, after what is compared with it."""
     if protocol.task == "sr":
@@ -146,8 +149,8 @@ def methods_for(
         return {
             "Telea": lambda case: opencv_fill(case, cv2.INPAINT_TELEA),
             "Navier-Stokes": lambda case: opencv_fill(case, cv2.INPAINT_NS),
-            ALONE: lambda case: fill(case, restorer, texture=False),
-            OURS: lambda case: fill(case, restorer, texture=True),
+            ALONE: lambda case: fill(case, restorer, Texture.none),
+            OURS: lambda case: fill(case, restorer, texture),
         }
     rounded = {f"{bits}-bit weights": Reconstruction(restorer, bits) for bits in weight_bits}
     return {OURS: Reconstruction(restorer, WHOLE), **rounded}
@@ -166,7 +169,7 @@ def opencv_fill(case: Case, method: int) -> Tensor:
     return to_tensor(np.asarray(cv2.inpaint(case.damaged, case.hole, TELEA_RADIUS, method)))
 
 
-def fill(case: Case, restorer: Restorer, *, texture: bool) -> Tensor:
+def fill(case: Case, restorer: Restorer, texture: Texture) -> Tensor:
     """What ``adacode inpaint`` makes of the holes, and the photo around them."""
     assert case.hole is not None
     return inpaint(restorer, to_tensor(case.damaged), case.hole > 0, Filling(texture=texture))

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -84,12 +84,15 @@ class Restorer:
         self.last = tensor
         return back(self.restore(tensor))
 
-    def inpaint(self, image: ImageT, mask: Any, *, texture: bool = True) -> ImageT:
+    def inpaint(
+        self, image: ImageT, mask: Any, *, texture: Literal["none", "some", "all"] = "some"
+    ) -> ImageT:
         """Fill the holes: where ``mask``, of any kind and the image's size, isn't 0.
 
-        texture: in wide holes, take it from around them; else the network's own.
+        texture: how much of a hole patches of what is around it may be, where it isn't thin.
         Every other pixel comes out as it went in. Raises as a call does.
         """
+        from adacode_cli.restore.inpainting.choice import Texture
         from adacode_cli.restore.inpainting.inpaint import Filling, inpaint
 
         if self.model.config.task != "inpaint":
@@ -98,7 +101,7 @@ class Restorer:
         holes = to_mask(mask, (tensor.shape[1], tensor.shape[2]))
         self.last = torch.cat([tensor, torch.from_numpy(holes).to(tensor)[None]])
         self.last = self.last[: self.model.config.in_channels]
-        return back(inpaint(self, tensor, holes, Filling(texture=texture)))
+        return back(inpaint(self, tensor, holes, Filling(texture=Texture(texture))))
 
     @property
     def weight_map(self) -> Tensor:

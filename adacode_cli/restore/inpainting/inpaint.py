@@ -9,6 +9,7 @@ from itertools import count
 import torch
 from torch import Tensor
 
+from adacode_cli.restore.inpainting.choice import Texture
 from adacode_cli.restore.inpainting.holes import Hole, Mask, depth_of, find_holes
 from adacode_cli.restore.inpainting.pyramid import composite, double, halve
 from adacode_cli.restore.inpainting.texture import is_deep, textured
@@ -30,7 +31,7 @@ class Filling:
     surround: float = 1.0  # the same, × the hole's longer side
     reach: int = 48  # how far from the rim one pass of the network fills well
     smallest: int = 48  # a side of the coarsest level, at least
-    texture: bool = True  # whether deep holes take patches of what is around them
+    texture: Texture = Texture.some  # how much of deep holes may be patches of what is around
 
 
 def inpaint(
@@ -61,7 +62,7 @@ def inpaint(
         known = rgb[:, hole.rows, hole.columns]
         part = fill(known, work, painter(restorer), filling, step)
         if work.textured:
-            part = textured(known, work.unknown, part)
+            part = textured(known, work.unknown, part, filling.texture)
             step()
         filled[:, hole.rows, hole.columns][:, inside] = restorer.finished(part[:, inside])
     return filled
@@ -77,7 +78,7 @@ class Work:
         self.hole, self.unknown = hole, unknown
         depth = depth_of(unknown)
         self.levels = levels_for(float(depth.max()), min(unknown.shape), filling)
-        self.textured = filling.texture and is_deep(torch.from_numpy(depth[hole.mask]))
+        self.textured = is_deep(torch.from_numpy(depth[hole.mask]), filling.texture)
 
     @property
     def steps(self) -> int:

@@ -86,16 +86,15 @@ class Surroundings:
 
 
 def synthesise(
-    around: Surroundings, start: Tensor, field: Tensor | None, search: Search
+    around: Surroundings, start: Tensor, field: Tensor, search: Search
 ) -> tuple[Tensor, Tensor]:
     """The picture with its hole filled by patches that fit ``start``, and where they lie.
 
     start: (3, h, w), with some filling. field: for each of ``around.targets``, the pixel at the
-    centre of what it looks like; random at first.
+    centre of what it looks like, to begin with.
     """
     shorter = Shorter(around)
     known = shorter(around.rgb)  # (h·w, D)
-    field = around.completed(torch.full_like(around.targets, -1) if field is None else field)
     for _ in range(search.rounds):
         wanted = shorter(start)[around.targets]  # (N, D)
         apart = distances(wanted, known, field)
@@ -103,6 +102,17 @@ def synthesise(
             field, apart = look(around, wanted, known, field, apart, search.farthest)
         start = agree(around, field, around.credibility * likeness(apart))
     return start, field
+
+
+def most_alike(around: Surroundings, drawn: Tensor, passes: int) -> Tensor:
+    """Where what looks most like each target's patch of ``drawn`` (3, h, w) lies: (N,)."""
+    shorter = Shorter(around)
+    known, wanted = shorter(around.rgb), shorter(drawn)[around.targets]
+    field = around.anywhere(len(around.targets))
+    apart = distances(wanted, known, field)
+    for _ in range(passes):
+        field, apart = look(around, wanted, known, field, apart, max(drawn.shape) // 2)
+    return field
 
 
 class Shorter:

@@ -1,7 +1,9 @@
-"""A picture with holes at ever half the size, and the way back."""
+"""A picture with holes at ever half the size, the way back, and what is seen from afar."""
 
 from __future__ import annotations
 
+import cv2
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -28,3 +30,11 @@ def double(x: Tensor, size: torch.Size) -> Tensor:
 def composite(rgb: Tensor, mask: Tensor, painted: Tensor) -> Tensor:
     """``painted`` in the holes, ``rgb`` elsewhere."""
     return torch.where(mask, painted.clamp(0, 1), rgb)
+
+
+def smooth(x: Tensor, mask: Tensor, sigma: float) -> Tensor:
+    """What of ``x`` (C, h, w) varies slowly, seen within the holes (h, w) alone."""
+    within = mask.float().numpy()
+    share = np.maximum(cv2.GaussianBlur(within, (0, 0), sigma), 1e-6)
+    parts = [cv2.GaussianBlur(plane * within, (0, 0), sigma) / share for plane in x.numpy()]
+    return torch.from_numpy(np.stack(parts))

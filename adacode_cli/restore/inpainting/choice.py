@@ -1,0 +1,13 @@
+"""What a user may choose about fillings."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+
+class Texture(str, Enum):
+    """How much of a hole patches of the photo may be, where it isn't thin."""
+
+    none = "none"  # all is drawn
+    some = "some"  # wide holes are made of patches, and narrower ones mixed with them
+    all = "all"  # both are made of patches

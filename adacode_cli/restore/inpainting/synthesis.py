@@ -1,0 +1,92 @@
+"""A hole made of pieces of its picture.
+
+The picture is reduced until any piece can be tried anywhere, and it is told what goes where; that,
+level by level, is enlarged and made to fit again.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from adacode_cli.model.fill import fill_holes
+from adacode_cli.restore.inpainting.montage import Level, chosen, places_of, shifts_of
+from adacode_cli.restore.inpainting.patch_match import (
+    Search,
+    Surroundings,
+    agree,
+    enlarged,
+    synthesise,
+)
+from adacode_cli.restore.inpainting.pyramid import smooth
+
+FEW = 1500  # places for which any shift can be tried
+SMALLEST = 24  # a side of a level, at least
+SMALL = 90_000  # pixels of a level for which shifts are chosen one by one
+FEWEST = 64, 0.02  # places to take patches from, and as a share of those that need some
+LARGEST = 1 << 21  # pixels of a level, up to which patches are searched for
+SEARCH = Search(1, 1, 4)
+RIM_TONES, FAR = 4.0, 0.1  # pixels; and what is farther apart than that, of 1, is something else
+
+
+def levels_of(level: Level) -> list[Level]:
+    """Picture, holes and drawing at ever half the size, until any shift can be tried anywhere."""
+    levels = [level]
+    while (level.mask.numel() > SMALL or places_of(level).sum() > FEW) and min(
+        level.mask.shape
+    ) >= 2 * SMALLEST:
+        level = level.halved()
+        levels.append(level)
+    return levels
+
+
+def synthesised(levels: list[Level]) -> tuple[Tensor, Surroundings, Tensor] | None:
+    """The first of ``levels`` made of patches, and which; None where there are none.
+
+    In one of them it is told what goes where; from there on it is enlarged and made to fit.
+    """
+    generator = torch.Generator().manual_seed(0)
+    begin = next((n for n, level in enumerate(levels) if level.mask.numel() <= SMALL), None)
+    if begin is None:  # too narrow to be made small
+        return None
+    around = around_of(levels[begin], generator)
+    if len(around.sources) < max(FEWEST[0], FEWEST[1] * len(around.targets)):
+        return None
+    field = chosen(levels[begin:], shifts_of(levels[begin], around))[around.targets]
+    made, field = fitted(around, field, search=begin == 0)
+    for level in reversed(levels[:begin]):
+        before, around = around, around_of(level, generator)
+        made, field = fitted(around, enlarged(field, before, around), search=True)
+    return made, around, field
+
+
+def fitted(around: Surroundings, field: Tensor, *, search: bool) -> tuple[Tensor, Tensor]:
+    """What the patches at ``field`` (N,) agree on, (3, h, w); if ``search``, better ones nearby."""
+    field = around.completed(field)
+    made = agree(around, field, around.credibility)
+    if search and around.mask.numel() <= LARGEST:
+        return synthesise(around, made, field, SEARCH)
+    return made, field
+
+
+def around_of(level: Level, generator: torch.Generator) -> Surroundings:
+    """Where a level's patches may come from."""
+    return Surroundings(level.rgb, level.mask, level.unknown, generator)
+
+
+def missing(around: Surroundings, field: Tensor) -> Tensor:
+    """What tones a hole lacks at its rim, and less and less of it inside: (3, h, w).
+
+    The patches over the rim show what is known there, lighter or darker: by as much are they
+    lighter or darker within. The differences are carried on harmonically, as in Poisson image
+    editing (Pérez et al., 2003).
+    """
+    known = ~around.mask.flatten()[around.targets]
+    at, rgb = around.targets[known], around.rgb.flatten(1)
+    apart = torch.zeros_like(rgb)
+    apart[:, at] = (rgb[:, at] - rgb[:, field[known]]).clamp(-FAR, FAR)
+    rim = torch.zeros_like(around.mask).flatten()
+    rim[at] = True
+    rim = rim.view_as(around.mask)
+    even = smooth(apart.view_as(around.rgb), rim, RIM_TONES)
+    return fill_holes(even[None], (~rim)[None, None].to(even))[0]
