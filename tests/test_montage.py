@@ -9,7 +9,9 @@ import torch
 from torch import Tensor
 
 from adacode_cli.restore.inpainting.montage import (
+    FEW,
     IMPOSSIBLE,
+    SHIFTS,
     Level,
     Montage,
     chosen,
@@ -124,3 +126,23 @@ def test_half_a_hole_is_a_hole_and_no_source() -> None:
         assert not level.mask[2 * y : 2 * y + 2, 2 * x : 2 * x + 2].any()
     assert torch.equal(halved.mask, halved.unknown)
     assert places_of(halved).sum() > halved.mask.sum()
+
+
+def test_a_picture_that_knows_too_little_does_not_choose() -> None:
+    rgb = stripes(64, 128, 8)
+    mask = torch.zeros(64, 128, dtype=torch.bool)
+    mask[20:44, 40:70] = True
+    level = Level(torch.where(mask, 0.0, rgb), mask, rgb, mask)
+    blind = level.halved()._replace(unknown=torch.ones(32, 64, dtype=torch.bool))
+    shifts = torch.tensor([[0, 32], [0, 37], [5, 40]])
+    field = chosen([level, blind], shifts)
+    assert torch.equal(field, chosen([level], shifts))
+    assert torch.equal(shown(level, field), rgb.flatten(1)[:, mask.flatten()])
+
+
+def test_fewer_shifts_are_tried_where_there_are_many_places() -> None:
+    shifts = torch.arange(200).view(100, 2)
+    few = Montage(a_level(stripes(40, 40, 8), slice(10, 20), slice(10, 20)), shifts)
+    many = Montage(a_level(stripes(200, 300, 8), slice(20, 180), slice(20, 220)), shifts)
+    assert few.all_choices().shape == (few.count, SHIFTS)
+    assert many.all_choices().shape[1] ** 2 * many.count <= SHIFTS**2 * FEW

@@ -16,7 +16,7 @@ from adacode_cli.restore.inpainting import synthesis, texture
 from adacode_cli.restore.inpainting.choice import Texture
 from adacode_cli.restore.inpainting.holes import depth_of
 from adacode_cli.restore.inpainting.inpaint import Filling, inpaint
-from adacode_cli.restore.inpainting.montage import Level
+from adacode_cli.restore.inpainting.montage import FEW, Level
 from adacode_cli.restore.inpainting.patch_match import (
     RADIUS,
     Shorter,
@@ -27,7 +27,7 @@ from adacode_cli.restore.inpainting.patch_match import (
     patches,
     widened,
 )
-from adacode_cli.restore.inpainting.synthesis import FEW, SMALLEST, levels_of, missing
+from adacode_cli.restore.inpainting.synthesis import SMALLEST, levels_of, missing
 from adacode_cli.restore.inpainting.texture import (
     THIN_RIM,
     WIDE,
@@ -272,7 +272,42 @@ def test_a_filling_that_is_too_dark_at_its_rim_is_lightened_within() -> None:
     lacks = missing(around, field)
     inside = lacks[:, HOLE[0], HOLE[1]]
     assert inside.mean() == pytest.approx(0.05, abs=0.005)
+    assert not lacks[:, : HOLE[0].start - RADIUS].any()  # nothing is done for the rest
     assert missing(around, around.targets).abs().max() == 0
     far = torch.where(torch.arange(SIDE) < 30, rgb - 9, rgb)  # nothing like it
     around = Surroundings(far, mask, mask, torch.Generator().manual_seed(1))
     assert missing(around, field).max() == pytest.approx(0.1)
+
+
+def test_what_lies_at_the_border_is_shown_from_a_little_further_in() -> None:
+    rgb, none = tiles(), torch.zeros(SIDE, SIDE, dtype=torch.bool)
+    hole = none.clone()
+    hole[:40, 80:120] = True
+    around = Surroundings(rgb, hole, hole, torch.Generator().manual_seed(1))
+    field = torch.full_like(around.targets, 1 * SIDE + 150)  # a pixel from the upper border
+    assert (around.completed(field) == RADIUS * SIDE + 150).all()
+    field[::2] = 20 * SIDE + 100  # in the hole: anything else
+    completed = around.completed(field)
+    assert around.usable[completed].all()
+    assert len(set(completed.tolist())) > 10
+
+
+@pytest.mark.parametrize("size", [(40, 900), (47, 400), (300, 300)])
+def test_narrow_pictures_and_rims_alone_get_texture_too(size: tuple[int, int]) -> None:
+    photo = torch.from_numpy(np.array(make_photo(size[1], size[0]))).permute(2, 0, 1) / 255
+    mask = np.zeros(size, bool)
+    if size[0] == size[1]:
+        mask[12:-12, 12:-12] = True
+    else:
+        mask[:, 100:250] = True
+    drawn = flat(photo, mask)
+    made = textured(photo, mask, drawn, Texture.all)
+    assert torch.equal(made[:, ~mask], drawn[:, ~mask])
+    assert (made - drawn)[:, mask].abs().mean() > 0.01
+
+
+@pytest.mark.parametrize("wrong", [True, "much", None])
+def test_a_texture_that_there_is_not_is_told_with_those_that_there_are(wrong: object) -> None:
+    with pytest.raises(ValueError, match='"none", "some", "all", not'):
+        Filling(texture=wrong)  # type: ignore[arg-type]
+    assert Filling(texture="all").texture is Texture.all  # type: ignore[arg-type]

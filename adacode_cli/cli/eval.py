@@ -43,9 +43,7 @@ def evaluate(
         list[int] | None,
         typer.Option(min=1, max=16, help="reconstruct: weights of so many bits, too; repeat."),
     ] = None,
-    texture: Annotated[
-        Texture | None, typer.Option(help="inpaint: as that command's, some if nothing is said.")
-    ] = None,
+    texture: Annotated[Texture, typer.Option(help="inpaint: as that command's.")] = Texture.some,
     border: Annotated[
         int, typer.Option(min=0, help="Pixels left out at the border, with --reference.")
     ] = 0,
@@ -72,8 +70,6 @@ def evaluate(
         raise UsageError(f"{sheet}: its folder is missing, or it exists; --force overwrites it")
     if weight_bits and (task != "reconstruct" or reference):
         raise UsageError("--weight-bits goes with --task reconstruct, and not with --reference")
-    if texture and (task != "inpaint" or reference):
-        raise UsageError("--texture goes with --task inpaint, and not with --reference")
     if reference is None:
         name, magnification = options.choose_weights(task, weights, scale)
         restorer = options.load_restorer(name, task, device, precision)
@@ -93,7 +89,7 @@ def evaluate(
             judges,
             every,
             weight_bits or (),
-            texture=texture or Texture.some,
+            texture=texture,
         )
     scored, failed = collect(results, sheet)
     report(scored, title, as_json=as_json)

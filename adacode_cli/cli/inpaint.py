@@ -62,8 +62,8 @@ def inpaint(
     texture: Annotated[
         Texture,
         typer.Option(
-            help="Patches of the photo in holes: none; some, in narrow holes mixed with what the "
-            "network draws; or all, sharpest and boldest."
+            help="Pieces of the photo in holes: none; some: wide holes are made of them, narrower "
+            "ones mixed with what the network draws; all: both are, sharpest and boldest."
         ),
     ] = Texture.some,
     weights: options.Weights = None,

@@ -92,16 +92,16 @@ class Restorer:
         texture: how much of a hole patches of what is around it may be, where it isn't thin.
         Every other pixel comes out as it went in. Raises as a call does.
         """
-        from adacode_cli.restore.inpainting.choice import Texture
         from adacode_cli.restore.inpainting.inpaint import Filling, inpaint
 
         if self.model.config.task != "inpaint":
             raise ValueError(f"these weights are for {self.model.config.task}, not for inpaint")
+        filling = Filling(texture=texture)  # type: ignore[arg-type]  # a name will do
         tensor, back = to_tensor(image, 3)
         holes = to_mask(mask, (tensor.shape[1], tensor.shape[2]))
         self.last = torch.cat([tensor, torch.from_numpy(holes).to(tensor)[None]])
         self.last = self.last[: self.model.config.in_channels]
-        return back(inpaint(self, tensor, holes, Filling(texture=Texture(texture))))
+        return back(inpaint(self, tensor, holes, filling))
 
     @property
     def weight_map(self) -> Tensor:

@@ -11,3 +11,9 @@ class Texture(str, Enum):
     none = "none"  # all is drawn
     some = "some"  # wide holes are made of patches, and narrower ones mixed with them
     all = "all"  # both are made of patches
+
+    @classmethod
+    def _missing_(cls, value: object) -> Texture:
+        """Say what there is."""
+        names = ", ".join(f'"{texture.value}"' for texture in cls)
+        raise ValueError(f"texture must be one of {names}, not {value!r}")

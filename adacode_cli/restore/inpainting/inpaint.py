@@ -33,6 +33,10 @@ class Filling:
     smallest: int = 48  # a side of the coarsest level, at least
     texture: Texture = Texture.some  # how much of deep holes may be patches of what is around
 
+    def __post_init__(self) -> None:
+        """Raise ``ValueError`` for a texture that there isn't."""
+        object.__setattr__(self, "texture", Texture(self.texture))
+
 
 def inpaint(
     restorer: Restorer,

@@ -23,6 +23,8 @@ from adacode_cli.restore.inpainting.patch_match import Surroundings, most_alike,
 from adacode_cli.restore.inpainting.pyramid import composite, half, halve
 
 SHIFTS = 70  # that the smallest picture chooses from
+FEW = 1500  # places for which all of them can be tried; for more of them fewer are
+POSSIBLE = 0.8  # of the places some shift has to show something known at
 APART = 7  # pixels, within which only one of them is taken
 SPREAD = 1.4  # pixels: how near two finds are to count for the same shift
 PASSES = 4  # of looking for what a patch looks like
@@ -83,13 +85,17 @@ def shifts_of(level: Level, around: Surroundings) -> Tensor:
 def chosen(levels: list[Level], shifts: Tensor) -> Tensor:
     """Which pixel of the first of ``levels`` is seen at each of its places: (h·w,), else -1.
 
-    shifts: (K, 2), in its pixels. The last of ``levels`` chooses from all of them.
+    shifts: (K, 2), in its pixels, the best first. The last of ``levels`` that knows enough to
+    choose at all chooses from all of them. (Where neighbours agree, copies of their shift are
+    handed on in place of others: the larger the picture, the less there is to choose.)
     """
     montage = best = None
     for number in reversed(range(len(levels))):
         finer = Montage(levels[number], (shifts / 2**number).round().long())
         if montage is None or best is None:
-            choice = torch.arange(len(shifts)).expand(finer.count, -1)
+            choice = finer.all_choices()
+            if number and not finer.is_possible(choice):
+                continue
             belief = finer.believed(choice, 0.0, FIRST_ROUNDS)
         else:
             choice, dearer = (handed_on(x, montage, finer) for x in best)
@@ -151,6 +157,16 @@ class Montage:
             found.append((linked.nonzero()[:, 0], theirs[linked]))
         return found
 
+    def all_choices(self) -> Tensor:
+        """Every shift for each place, as far as all of their seams can be weighed: (N, C)."""
+        most = max(BEST, int(SHIFTS * min(1.0, FEW / self.count) ** 0.5))
+        return torch.arange(min(most, len(self.shifts))).expand(self.count, -1)
+
+    def is_possible(self, choice: Tensor) -> bool:
+        """Whether nearly every place is shown something known by one of its shifts."""
+        known = self.seen(torch.arange(self.count), choice)[1]
+        return known.any(dim=1).float().mean().item() >= POSSIBLE
+
     def seen(self, numbers: Tensor, choice: Tensor) -> tuple[Tensor, Tensor]:
         """Which pixels shifts show at places (n,), and whether they are known: (n, C)."""
         down, across = self.shifts[choice].unbind(dim=2)
@@ -186,7 +202,8 @@ class Montage:
     def seams(self, first: Tensor, second: Tensor, choice: Tensor) -> Tensor:
         """What it costs if neighbours (E,) take one shift each: (E, C, C).
 
-        Nothing if both take the same one; else by how much what they show differs in both places.
+        By how much what they show differs in both places: nothing if both take the same one. Where
+        nothing known is shown, it costs as much as things that don't go together at all.
         """
 
         def at(numbers: Tensor) -> Tensor:

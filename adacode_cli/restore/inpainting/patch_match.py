@@ -70,9 +70,19 @@ class Surroundings:
         return self.sources[drawn]
 
     def completed(self, field: Tensor) -> Tensor:
-        """A field (N,) whose unusable places are replaced by random ones."""
+        """A field (N,) whose unusable places are replaced: by the nearest within, else at random.
+
+        A patch at the border of the picture isn't whole; one a few pixels further in is.
+        """
+        y = torch.div(field, self.width, rounding_mode="floor")
+        within = (
+            y.clamp(RADIUS, self.height - RADIUS - 1) * self.width
+            + (field % self.width).clamp(RADIUS, self.width - RADIUS - 1)
+            if min(self.height, self.width) > 2 * RADIUS
+            else field
+        )
+        field = torch.where(field < 0, field, within)
         wrong = ~self.usable[field.clamp(min=0)] | (field < 0)
-        field = field.clone()
         field[wrong] = self.anywhere(int(wrong.sum()))
         return field
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from adacode_cli.model.fill import fill_holes
-from adacode_cli.restore.inpainting.montage import Level, chosen, places_of, shifts_of
+from adacode_cli.restore.inpainting.montage import FEW, Level, chosen, places_of, shifts_of
 from adacode_cli.restore.inpainting.patch_match import (
     Search,
     Surroundings,
@@ -20,7 +20,6 @@ from adacode_cli.restore.inpainting.patch_match import (
 )
 from adacode_cli.restore.inpainting.pyramid import smooth
 
-FEW = 1500  # places for which any shift can be tried
 SMALLEST = 24  # a side of a level, at least
 SMALL = 90_000  # pixels of a level for which shifts are chosen one by one
 FEWEST = 64, 0.02  # places to take patches from, and as a share of those that need some
@@ -30,7 +29,10 @@ RIM_TONES, FAR = 4.0, 0.1  # pixels; and what is farther apart than that, of 1, 
 
 
 def levels_of(level: Level) -> list[Level]:
-    """Picture, holes and drawing at ever half the size, until any shift can be tried anywhere."""
+    """Picture, holes and drawing at ever half the size, until any shift can be tried anywhere.
+
+    A narrow picture ends before that.
+    """
     levels = [level]
     while (level.mask.numel() > SMALL or places_of(level).sum() > FEW) and min(
         level.mask.shape
@@ -46,11 +48,14 @@ def synthesised(levels: list[Level]) -> tuple[Tensor, Surroundings, Tensor] | No
     In one of them it is told what goes where; from there on it is enlarged and made to fit.
     """
     generator = torch.Generator().manual_seed(0)
-    begin = next((n for n, level in enumerate(levels) if level.mask.numel() <= SMALL), None)
-    if begin is None:  # too narrow to be made small
+    small = (n for n, level in enumerate(levels) if level.mask.numel() <= SMALL)
+    for begin in reversed(range(next(small, len(levels) - 1) + 1)):
+        around = around_of(levels[begin], generator)
+        if len(around.sources) >= max(FEWEST[0], FEWEST[1] * len(around.targets)):
+            break
+    else:
         return None
-    around = around_of(levels[begin], generator)
-    if len(around.sources) < max(FEWEST[0], FEWEST[1] * len(around.targets)):
+    if around.mask.numel() > LARGEST:
         return None
     field = chosen(levels[begin:], shifts_of(levels[begin], around))[around.targets]
     made, field = fitted(around, field, search=begin == 0)
@@ -83,10 +88,13 @@ def missing(around: Surroundings, field: Tensor) -> Tensor:
     """
     known = ~around.mask.flatten()[around.targets]
     at, rgb = around.targets[known], around.rgb.flatten(1)
-    apart = torch.zeros_like(rgb)
-    apart[:, at] = (rgb[:, at] - rgb[:, field[known]]).clamp(-FAR, FAR)
-    rim = torch.zeros_like(around.mask).flatten()
-    rim[at] = True
-    rim = rim.view_as(around.mask)
-    even = smooth(apart.view_as(around.rgb), rim, RIM_TONES)
-    return fill_holes(even[None], (~rim)[None, None].to(even))[0]
+    lacks = torch.zeros_like(around.rgb)
+    rim = torch.zeros_like(around.mask)
+    rim.flatten()[at] = True
+    lacks.flatten(1)[:, at] = (rgb[:, at] - rgb[:, field[known]]).clamp(-FAR, FAR)
+    y, x = (around.mask | rim).nonzero().unbind(dim=1)
+    rows, columns = (slice(int(n.min()), int(n.max()) + 1) for n in (y, x))
+    rim = rim[rows, columns]
+    even = smooth(lacks[:, rows, columns], rim, RIM_TONES)
+    lacks[:, rows, columns] = fill_holes(even[None], (~rim)[None, None].to(even))[0]
+    return lacks

@@ -23,17 +23,17 @@ from adacode_cli.restore.inpainting.synthesis import levels_of, missing, synthes
 
 # How far from what is known a place is in its middle, pixels: thin places are drawn, with some
 # patches; wide ones made of patches in the tones of the drawing; the widest have their own tones.
-WIDE = {Texture.some: (40, 60), Texture.all: (8, 16)}
+WIDE = {Texture.some: (48, 64), Texture.all: (8, 16)}
 WIDEST = (64, 96)
 # Pixels from what is known: up to the first the drawing alone, from the second on patches.
 THIN_RIM, WIDE_RIM, WIDEST_RIM = (6, 14), (2, 6), (0, 1)
 STEPS, GRADUAL = 8, 2.0  # from thin to wide, and how gradual each is, pixels
 APPROXIMATELY = 1.03  # OpenCV measures distances nearly
 MARGIN = 8  # pixels of the drawing beyond those, which patches have to agree with
-TONES, WIDE_TONES = 6.0, 12.0  # pixels: what varies more slowly is tone, and the rest texture
+TONES, WIDE_TONES = 6.0, 8.0  # pixels: what varies more slowly is tone, and the rest texture
 FINE, ROUND = 3.0, 6.0  # pixels: what textures are compared by, and over how many
 DULL = 4.0  # times as lively patches are where a thin drawing takes as much of them as it may
-MOST = 0.5  # and how much that is
+MOST = 0.3  # and how much that is
 
 
 def textured(rgb: Tensor, mask: Mask, drawn: Tensor, much: Texture = Texture.some) -> Tensor:
