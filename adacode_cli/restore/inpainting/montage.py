@@ -30,7 +30,7 @@ SPREAD = 1.4  # pixels: how near two finds are to count for the same shift
 PASSES = 4  # of looking for what a patch looks like
 BAND = 4  # pixels around the hole that a shift has to match as well
 BEST = 5  # shifts that a place hands on to the larger picture; and one of each neighbour's
-FIRST_ROUNDS, ROUNDS = 40, 20  # of passing beliefs on
+ROUNDS = 20  # of passing beliefs on
 DAMPING = 0.5
 HEARD = 0.03  # what the coarser picture says about costs counts for so much
 AT_ONCE = 1 << 12  # seams that are weighed at once
@@ -96,10 +96,10 @@ def chosen(levels: list[Level], shifts: Tensor) -> Tensor:
             choice = finer.all_choices()
             if number and not finer.is_possible(choice):
                 continue
-            belief = finer.believed(choice, 0.0, FIRST_ROUNDS)
+            belief = finer.believed(choice, 0.0)
         else:
             choice, dearer = (handed_on(x, montage, finer) for x in best)
-            belief = finer.believed(choice, HEARD * dearer, ROUNDS)
+            belief = finer.believed(choice, HEARD * dearer)
         cost, order = belief.topk(min(BEST, belief.shape[1]), largest=False)
         montage, best = finer, (choice.gather(1, order), cost - cost[:, :1])
     assert montage is not None  # there is one level at least
@@ -175,14 +175,14 @@ class Montage:
         pixel = torch.where(within, y * self.width + x, 0)
         return pixel, within & self.known[pixel]
 
-    def believed(self, choice: Tensor, heard: Tensor | float, rounds: int) -> Tensor:
+    def believed(self, choice: Tensor, heard: Tensor | float) -> Tensor:
         """What each of a choice of shifts (N, C) costs, all the others at their best: (N, C).
 
         heard: what it costs besides.
         """
         own = self.costs(choice) + heard
         seams = [self.seams(first, second, choice) for first, second in self.edges]
-        return propagated(own, self.edges, seams, rounds)
+        return propagated(own, self.edges, seams, ROUNDS)
 
     def costs(self, choice: Tensor) -> Tensor:
         """What a shift costs by itself: (N, C).
