@@ -83,13 +83,7 @@ def evaluate(
         protocol = Protocol(task, magnification, damage, seed)
         title = f"{task} ×{magnification}, {protocol.kind}, seed {seed}"
         results = score_folder(
-            photos,
-            restorer,
-            protocol,
-            judges,
-            every,
-            weight_bits or (),
-            texture=texture,
+            photos, restorer, protocol, judges, every, weight_bits or (), texture=texture
         )
     scored, failed = collect(results, sheet)
     report(scored, title, as_json=as_json)

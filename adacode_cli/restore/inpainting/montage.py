@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from adacode_cli.restore.inpainting.holes import depth_of
-from adacode_cli.restore.inpainting.patch_match import Surroundings, most_alike, widened
+from adacode_cli.restore.inpainting.patch_match import Surroundings, alike, widened
 from adacode_cli.restore.inpainting.pyramid import composite, half, halve
 
 SHIFTS = 70  # that the smallest picture chooses from
@@ -67,8 +67,8 @@ def places_of(level: Level) -> Tensor:
 def shifts_of(level: Level, around: Surroundings) -> Tensor:
     """The shifts by which most patches of the drawing find what they look like: (K, 2), y and x."""
     drawn = composite(level.rgb, level.mask, level.drawn)
-    field = most_alike(around, drawn, PASSES)
     height, width = around.height, around.width
+    field, _ = alike(around, drawn, None, PASSES, max(height, width) // 2)
     down = torch.div(field, width, rounding_mode="floor") - torch.div(
         around.targets, width, rounding_mode="floor"
     )

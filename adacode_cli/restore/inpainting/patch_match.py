@@ -8,7 +8,6 @@ along, or a guess nearby, replaces what fits less.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cached_property
 
 import cv2
@@ -26,16 +25,8 @@ SAMPLE = 1 << 13  # patches that are looked at to find them
 AT_ONCE = 1 << 12  # patches that are compared at once: as many as a cache holds
 SAME = 3 * SIDE**2  # squared difference of patches that are a level apart: as good as none
 LEAST = 1e-4  # weight of a vote
+NEARBY = 4  # pixels, of a guess where a beginning is given
 FADING = 1.3  # a filling's credibility falls by as much with each pixel from what is known
-
-
-@dataclass(frozen=True)
-class Search:
-    """How hard to look: rounds of looking and agreeing, and passes of looking in each."""
-
-    rounds: int
-    passes: int
-    farthest: int  # pixels, of a guess
 
 
 class Surroundings:
@@ -75,12 +66,8 @@ class Surroundings:
         A patch at the border of the picture isn't whole; one a few pixels further in is.
         """
         y = torch.div(field, self.width, rounding_mode="floor")
-        within = (
-            y.clamp(RADIUS, self.height - RADIUS - 1) * self.width
-            + (field % self.width).clamp(RADIUS, self.width - RADIUS - 1)
-            if min(self.height, self.width) > 2 * RADIUS
-            else field
-        )
+        within = y.clamp(RADIUS, self.height - RADIUS - 1) * self.width
+        within += (field % self.width).clamp(RADIUS, self.width - RADIUS - 1)
         field = torch.where(field < 0, field, within)
         wrong = ~self.usable[field.clamp(min=0)] | (field < 0)
         field[wrong] = self.anywhere(int(wrong.sum()))
@@ -95,34 +82,30 @@ class Surroundings:
         return torch.where(within & self.usable[found], found, -1)
 
 
-def synthesise(
-    around: Surroundings, start: Tensor, field: Tensor, search: Search
-) -> tuple[Tensor, Tensor]:
+def synthesise(around: Surroundings, start: Tensor, field: Tensor) -> tuple[Tensor, Tensor]:
     """The picture with its hole filled by patches that fit ``start``, and where they lie.
 
     start: (3, h, w), with some filling. field: for each of ``around.targets``, the pixel at the
     centre of what it looks like, to begin with.
     """
-    shorter = Shorter(around)
-    known = shorter(around.rgb)  # (h·w, D)
-    for _ in range(search.rounds):
-        wanted = shorter(start)[around.targets]  # (N, D)
-        apart = distances(wanted, known, field)
-        for _ in range(search.passes):
-            field, apart = look(around, wanted, known, field, apart, search.farthest)
-        start = agree(around, field, around.credibility * likeness(apart))
-    return start, field
+    field, apart = alike(around, start, field, 1, NEARBY)
+    return agree(around, field, around.credibility * likeness(apart)), field
 
 
-def most_alike(around: Surroundings, drawn: Tensor, passes: int) -> Tensor:
-    """Where what looks most like each target's patch of ``drawn`` (3, h, w) lies: (N,)."""
+def alike(
+    around: Surroundings, drawn: Tensor, field: Tensor | None, passes: int, farthest: int
+) -> tuple[Tensor, Tensor]:
+    """Where what looks like each target's patch of ``drawn`` (3, h, w) lies, and how far apart.
+
+    field: where to begin, (N,); anywhere if None. farthest: pixels, of a guess. (N,) both.
+    """
     shorter = Shorter(around)
-    known, wanted = shorter(around.rgb), shorter(drawn)[around.targets]
-    field = around.anywhere(len(around.targets))
+    known, wanted = shorter(around.rgb), shorter(drawn)[around.targets]  # (h·w, D), (N, D)
+    field = around.anywhere(len(around.targets)) if field is None else field
     apart = distances(wanted, known, field)
     for _ in range(passes):
-        field, apart = look(around, wanted, known, field, apart, max(drawn.shape) // 2)
-    return field
+        field, apart = look(around, wanted, known, field, apart, farthest)
+    return field, apart
 
 
 class Shorter:

@@ -12,7 +12,6 @@ from torch import Tensor
 from adacode_cli.model.fill import fill_holes
 from adacode_cli.restore.inpainting.montage import FEW, Level, chosen, places_of, shifts_of
 from adacode_cli.restore.inpainting.patch_match import (
-    Search,
     Surroundings,
     agree,
     enlarged,
@@ -24,7 +23,6 @@ SMALLEST = 24  # a side of a level, at least
 SMALL = 90_000  # pixels of a level for which shifts are chosen one by one
 FEWEST = 64, 0.02  # places to take patches from, and as a share of those that need some
 LARGEST = 1 << 21  # pixels of a level, up to which patches are searched for
-SEARCH = Search(1, 1, 4)
 RIM_TONES, FAR = 4.0, 0.1  # pixels; and what is farther apart than that, of 1, is something else
 
 
@@ -70,7 +68,7 @@ def fitted(around: Surroundings, field: Tensor, *, search: bool) -> tuple[Tensor
     field = around.completed(field)
     made = agree(around, field, around.credibility)
     if search and around.mask.numel() <= LARGEST:
-        return synthesise(around, made, field, SEARCH)
+        return synthesise(around, made, field)
     return made, field
 
 
