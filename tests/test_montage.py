@@ -14,6 +14,7 @@ from adacode_cli.restore.inpainting.montage import (
     SHIFTS,
     Level,
     Montage,
+    cheapest,
     chosen,
     handed_on,
     places_of,
@@ -115,6 +116,17 @@ def test_the_finer_picture_chooses_among_what_is_best_around() -> None:
     for number in range(0, fine.count, 37):
         y, x = int(fine.y[number]) // 2, int(fine.x[number]) // 2
         assert handed[number, 0] == best[coarse.number[y * coarse.width + x], 0]
+
+
+def test_no_shift_is_handed_on_twice() -> None:
+    choice = torch.tensor([[4, 7, 4, 2, 7], [3, 3, 3, 3, 3]])
+    cost = torch.tensor([[0.5, 0.3, 0.2, 0.9, 0.7], [0.1, 0.1, 0.1, 0.1, 0.1]])
+    best, dearer = cheapest(choice, cost)
+    assert best[0, :3].tolist() == [4, 7, 2]
+    torch.testing.assert_close(dearer[0, :3], torch.tensor([0.0, 0.1, 0.7]))
+    assert best[1, 0] == 3
+    assert dearer[0, 3:].min() > IMPOSSIBLE / 2
+    assert dearer[1, 1:].min() > IMPOSSIBLE / 2
 
 
 def test_half_a_hole_is_a_hole_and_no_source() -> None:

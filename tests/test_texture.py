@@ -78,10 +78,11 @@ def test_a_pattern_goes_on_in_the_hole() -> None:
     assert (inside - truth).abs().mean() < 0.05
 
 
-def test_patches_take_the_tones_of_the_drawing() -> None:
+def test_patches_take_the_tones_of_the_drawing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(texture.WIDE, Texture.some, (8, 16))
     rgb, mask = tiles(), a_hole()
     darker = torch.where(torch.from_numpy(mask), rgb.mean() - 0.1, rgb)
-    made = textured(torch.where(torch.from_numpy(mask), 0.0, rgb), mask, darker, Texture.all)
+    made = textured(torch.where(torch.from_numpy(mask), 0.0, rgb), mask, darker)
     inside = well_inside(made)
     assert inside.mean().item() == pytest.approx(rgb.mean().item() - 0.1, abs=0.03)
     assert inside.std() > 0.6 * rgb.std()
@@ -107,8 +108,8 @@ def test_a_thin_dull_drawing_takes_a_share_of_the_patches(monkeypatch: pytest.Mo
 
 
 def test_the_widest_holes_are_patches_up_to_the_rim(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(texture, "WIDEST", (8, 16))
     monkeypatch.setitem(texture.WIDE, Texture.some, (8, 16))
+    monkeypatch.setitem(texture.WIDEST, Texture.some, (8, 16))
     rgb, mask = tiles(), a_hole()
     made = textured(torch.where(torch.from_numpy(mask), 0.0, rgb), mask, flat(rgb, mask))
     assert (made - rgb)[:, HOLE[0], HOLE[1]].abs().mean() < 0.05
@@ -119,7 +120,8 @@ def test_the_share_of_patches_grows_with_depth_and_width() -> None:
     mask[40:260, 40:260] = True  # 110 deep
     mask[140:152, 260:560] = True  # 6 deep, and joined to the other
     depth = torch.from_numpy(depth_of(mask))
-    wide, widest = (share_within(depth, *bounds) for bounds in (WIDE[Texture.some], WIDEST))
+    some = WIDE[Texture.some], WIDEST[Texture.some]
+    wide, widest = (share_within(depth, *bounds) for bounds in some)
     share = share_of_patches(depth, wide, widest)
     assert (share[:, 300:] == 0).all()
     assert (share[100:200, 42:255] == 1).all()

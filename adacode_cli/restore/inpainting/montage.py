@@ -29,7 +29,7 @@ APART = 7  # pixels, within which only one of them is taken
 SPREAD = 1.4  # pixels: how near two finds are to count for the same shift
 PASSES = 4  # of looking for what a patch looks like
 BAND = 4  # pixels around the hole that a shift has to match as well
-BEST = 5  # shifts that a place hands on to the larger picture; and one of each neighbour's
+BEST = 8  # shifts that a place hands on to the larger picture; and one of each neighbour's
 ROUNDS = 20  # of passing beliefs on
 DAMPING = 0.5
 HEARD = 0.03  # what the coarser picture says about costs counts for so much
@@ -86,8 +86,7 @@ def chosen(levels: list[Level], shifts: Tensor) -> Tensor:
     """Which pixel of the first of ``levels`` is seen at each of its places: (h·w,), else -1.
 
     shifts: (K, 2), in its pixels, the best first. The last of ``levels`` that knows enough to
-    choose at all chooses from all of them. (Where neighbours agree, copies of their shift are
-    handed on in place of others: the larger the picture, the less there is to choose.)
+    choose at all chooses from all of them.
     """
     montage = best = None
     for number in reversed(range(len(levels))):
@@ -100,14 +99,25 @@ def chosen(levels: list[Level], shifts: Tensor) -> Tensor:
         else:
             choice, dearer = (handed_on(x, montage, finer) for x in best)
             belief = finer.believed(choice, HEARD * dearer)
-        cost, order = belief.topk(min(BEST, belief.shape[1]), largest=False)
-        montage, best = finer, (choice.gather(1, order), cost - cost[:, :1])
+        montage, best = finer, cheapest(choice, belief)
     assert montage is not None  # there is one level at least
     assert best is not None
     pixel, known = montage.seen(torch.arange(montage.count), best[0][:, :1])
     field = torch.full((montage.height * montage.width,), -1)
     field[montage.places] = torch.where(known, pixel, -1)[:, 0]
     return field
+
+
+def cheapest(choice: Tensor, cost: Tensor) -> tuple[Tensor, Tensor]:
+    """The best of a choice of shifts (N, C), no shift twice, and how much dearer they are: (N, c).
+
+    The best first. Where there are fewer than c, the last ones are impossible.
+    """
+    cost, order = cost.sort(dim=1, stable=True)
+    choice = choice.gather(1, order)
+    again = (choice[:, :, None] == choice[:, None]).tril(-1).any(dim=2)
+    cost, order = cost.masked_fill(again, IMPOSSIBLE).topk(min(BEST, cost.shape[1]), largest=False)
+    return choice.gather(1, order), cost - cost[:, :1]
 
 
 def handed_on(best: Tensor, coarse: Montage, fine: Montage) -> Tensor:

@@ -24,7 +24,7 @@ from adacode_cli.restore.inpainting.synthesis import levels_of, missing, synthes
 # How far from what is known a place is in its middle, pixels: thin places are drawn, with some
 # patches; wide ones made of patches in the tones of the drawing; the widest have their own tones.
 WIDE = {Texture.some: (48, 64), Texture.all: (8, 16)}
-WIDEST = (64, 96)
+WIDEST = {Texture.some: (64, 96), Texture.all: (16, 32)}
 # Pixels from what is known: up to the first the drawing alone, from the second on patches.
 THIN_RIM, WIDE_RIM, WIDEST_RIM = (6, 14), (2, 6), (0, 1)
 STEPS, GRADUAL = 8, 2.0  # from thin to wide, and how gradual each is, pixels
@@ -44,7 +44,7 @@ def textured(rgb: Tensor, mask: Mask, drawn: Tensor, much: Texture = Texture.som
     depth = torch.from_numpy(depth_of(mask))
     if not is_deep(depth, much):
         return drawn
-    wide, widest = (share_within(depth, *bounds) for bounds in (WIDE[much], WIDEST))
+    wide, widest = (share_within(depth, *bounds) for bounds in (WIDE[much], WIDEST[much]))
     inside = share_of_patches(depth, wide, widest)
     unknown = torch.from_numpy(mask)
     sought = unknown & widened(inside > 0, MARGIN)
