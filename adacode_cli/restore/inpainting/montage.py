@@ -32,9 +32,10 @@ BAND = 4  # pixels around the hole that a shift has to match as well
 BEST = 8  # shifts that a place hands on to the larger picture; and one of each neighbour's
 ROUNDS = 20  # of passing beliefs on
 DAMPING = 0.5
-HEARD = 0.03  # what the coarser picture says about costs counts for so much
+HEARD = 0.3  # what the coarser picture says about costs counts for so much
 AT_ONCE = 1 << 12  # seams that are weighed at once
 TONES = 1.5  # pixels: what of a drawing varies more slowly is believed
+COLOURS = 4.0  # times as much as brightness they count there
 BELIEVED = 0.3, 1.0, 8.0  # how much, far from what is known; more at its rim; over so many pixels
 UNKNOWN = 0.5  # cost of a seam beyond which nothing is known
 IMPOSSIBLE = 1e3  # cost of a shift that leads nowhere
@@ -275,6 +276,7 @@ def looks_of(rgb: Tensor) -> Tensor:
 
 
 def slow(rgb: Tensor) -> Tensor:
-    """What varies slowly in (3, h, w): (h·w, 3)."""
+    """What varies slowly in (3, h, w), colours stronger than they are: (h·w, 3)."""
     planes = [cv2.GaussianBlur(plane, (0, 0), TONES) for plane in rgb.numpy()]
-    return torch.from_numpy(np.stack(planes)).flatten(1).T.contiguous()
+    tones = torch.from_numpy(np.stack(planes)).flatten(1).T.contiguous()
+    return torch.lerp(tones.mean(dim=1, keepdim=True), tones, COLOURS)
