@@ -4,7 +4,7 @@
 
 Each picture is restored by a process of its own, from a PNG into a PNG; what it takes
 before the first pixel (starting Python, loading PyTorch) is measured on a picture of 64² and
-told apart.
+told apart. Starting varies by more than a small picture takes: ``--repeats`` takes medians.
 """
 
 from __future__ import annotations
@@ -51,6 +51,14 @@ def measure(side: int, scale: int, words: list[str], folder: Path) -> Point:
     return Point((scale * side) ** 2 / 1e6, seconds, usage.ru_maxrss / 1e6)
 
 
+def median(times: int, side: int, scale: int, words: list[str], folder: Path) -> Point:
+    """The one in the middle of several, by its seconds."""
+    points = sorted(
+        (measure(side, scale, words, folder) for _ in range(times)), key=lambda p: p.seconds
+    )
+    return points[(times - 1) // 2]
+
+
 def draw(start: Point, points: list[Point], path: Path) -> None:
     """Time for each megapixel, and the peak, against megapixels."""
     mpl.use("agg")
@@ -74,17 +82,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--megapixels", type=float, nargs="+", default=[1, 4, 16, 64, 100])
     parser.add_argument("--scale", type=int, default=4)
+    parser.add_argument("--repeats", type=int, default=1)
     parser.add_argument("--plot", type=Path)
     parser.add_argument("words", nargs="*", help="for adacode sr, after --")
     args = parser.parse_args()
     points = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        start = measure(64, args.scale, args.words, folder)
+        start = median(args.repeats, 64, args.scale, args.words, folder)
         print(f"start: {start.seconds:.1f} s, {start.peak:.2f} GB", flush=True)
         for megapixels in args.megapixels:
             side = round((megapixels * 1e6) ** 0.5 / args.scale)
-            points.append(measure(side, args.scale, args.words, folder))
+            points.append(median(args.repeats, side, args.scale, args.words, folder))
             p = points[-1]
             each = (p.seconds - start.seconds) / p.megapixels
             print(
