@@ -12,7 +12,7 @@ from torch import Tensor
 from adacode_cli.model.adacode import AdaCode
 from adacode_cli.model.config import official_config
 from adacode_cli.restore.inpainting import inpaint as filling
-from adacode_cli.restore.inpainting import synthesis, texture
+from adacode_cli.restore.inpainting import synthesis
 from adacode_cli.restore.inpainting.choice import Texture
 from adacode_cli.restore.inpainting.holes import depth_of
 from adacode_cli.restore.inpainting.inpaint import Filling, inpaint
@@ -29,11 +29,14 @@ from adacode_cli.restore.inpainting.patch_match import (
 )
 from adacode_cli.restore.inpainting.synthesis import SMALLEST, levels_of, missing
 from adacode_cli.restore.inpainting.texture import (
+    PIECES,
+    THIN_DULL,
     THIN_RIM,
-    WIDE,
-    WIDEST,
+    THIN_SHARE,
     dullness,
-    share_of_patches,
+    expected_liveliness,
+    liveliness,
+    share_by_depth,
     share_within,
     textured,
 )
@@ -67,6 +70,12 @@ def well_inside(picture: Tensor) -> Tensor:
     return picture[:, HOLE[0], HOLE[1]][:, RIM:-RIM, RIM:-RIM]
 
 
+def with_pieces(monkeypatch: pytest.MonkeyPatch, **other: object) -> None:
+    """Other bounds for what is wide, or how much of it is pieces."""
+    changed = replace(PIECES[Texture.all], **other)  # type: ignore[arg-type]
+    monkeypatch.setitem(PIECES, Texture.all, changed)
+
+
 def test_a_pattern_goes_on_in_the_hole() -> None:
     rgb, mask = tiles(), a_hole()
     drawn = flat(rgb, mask)
@@ -79,7 +88,7 @@ def test_a_pattern_goes_on_in_the_hole() -> None:
 
 
 def test_patches_take_the_tones_of_the_drawing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(texture.WIDE, Texture.some, (8, 16))
+    with_pieces(monkeypatch, wide=(8, 16), widest=(70, 80))
     rgb, mask = tiles(), a_hole()
     darker = torch.where(torch.from_numpy(mask), rgb.mean() - 0.1, rgb)
     made = textured(torch.where(torch.from_numpy(mask), 0.0, rgb), mask, darker)
@@ -90,26 +99,62 @@ def test_patches_take_the_tones_of_the_drawing(monkeypatch: pytest.MonkeyPatch) 
 
 def test_a_drawing_as_lively_as_patches_is_left_alone() -> None:
     rgb, mask = tiles(), torch.from_numpy(a_hole())
-    other = rgb.roll((5, 9), (1, 2))
-    assert dullness(rgb, other, mask)[mask].max() < 0.3
-    dull = dullness(flat(rgb, mask.numpy()), other, mask)[mask]
+    lively = liveliness(rgb.roll((5, 9), (1, 2)), mask)
+    assert dullness(rgb, lively, mask, THIN_DULL)[mask].max() < 0.3
+    dull = dullness(flat(rgb, mask.numpy()), lively, mask, THIN_DULL)[mask]
     assert dull.min() > 0.9
     faint = rgb.mean() + (rgb - rgb.mean()) / 2  # a quarter of the variance
-    assert dullness(faint, rgb, mask)[mask].mean() == pytest.approx(1, abs=0.05)
+    lively = liveliness(rgb, mask)
+    assert dullness(faint, lively, mask, THIN_DULL)[mask].mean() == pytest.approx(1, abs=0.05)
+    assert dullness(faint, lively, mask, (8.0, 16.0))[mask].max() == 0
+
+
+def test_a_hole_should_be_as_lively_as_what_is_around_it() -> None:
+    rgb, mask = tiles(), torch.from_numpy(a_hole())
+    rgb[:, :, 100:] = 0.5 + (rgb[:, :, 100:] - 0.5) / 10  # a hundredth of the variance
+    expected = expected_liveliness(Level(rgb.masked_fill(mask, 0.0), mask, rgb, mask))
+    truth = liveliness(rgb, torch.ones_like(mask))
+    assert torch.allclose(expected[~mask][:1000], truth[~mask][:1000], rtol=0.2)
+    assert expected[100, 45] > 10 * expected[100, 155]
+    across = expected[100, 40:160].log()
+    assert (across.diff() < 0.05).all()  # from the one to the other, without a bump
+
+
+def test_where_all_around_is_smooth_a_smooth_drawing_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    rgb, mask = tiles(), a_hole()
+    sky = (slice(None), slice(20, 180), slice(10, 190))  # framed by a pattern
+    rgb[sky] = 0.5 + 0.003 * (rgb[sky] - 0.5)
+    drawn = flat(rgb, mask)
+
+    def change() -> Tensor:
+        known = rgb.masked_fill(torch.from_numpy(mask), 0.0)
+        return well_inside(textured(known, mask, drawn) - drawn).abs().max()
+
+    with_pieces(monkeypatch, wide=(8, 16), widest=(8, 16))
+    assert change() == 0
+    with_pieces(monkeypatch, dull=(0.1, 0.2))
+    assert change() > 0
 
 
 def test_a_thin_dull_drawing_takes_a_share_of_the_patches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(texture.WIDE, Texture.some, (60, 70))
+    with_pieces(monkeypatch, wide=(60, 70), widest=(70, 80))
     rgb, mask = tiles(), a_hole()
     made = textured(torch.where(torch.from_numpy(mask), 0.0, rgb), mask, flat(rgb, mask))
     inside = well_inside(made)
     truth = well_inside(rgb)
-    assert (inside.std() / truth.std()).item() == pytest.approx(texture.MOST, rel=0.2)
+    assert (inside.std() / truth.std()).item() == pytest.approx(THIN_SHARE, rel=0.2)
+
+
+def test_a_wide_dull_drawing_takes_its_share_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    with_pieces(monkeypatch, wide=(8, 16), widest=(70, 80), share=0.6)
+    rgb, mask = tiles(), a_hole()
+    made = textured(torch.where(torch.from_numpy(mask), 0.0, rgb), mask, flat(rgb, mask))
+    inside, truth = well_inside(made), well_inside(rgb)
+    assert (inside.std() / truth.std()).item() == pytest.approx(0.6, rel=0.2)
 
 
 def test_the_widest_holes_are_patches_up_to_the_rim(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(texture.WIDE, Texture.some, (8, 16))
-    monkeypatch.setitem(texture.WIDEST, Texture.some, (8, 16))
+    with_pieces(monkeypatch, widest=(8, 16))
     rgb, mask = tiles(), a_hole()
     made = textured(torch.where(torch.from_numpy(mask), 0.0, rgb), mask, flat(rgb, mask))
     assert (made - rgb)[:, HOLE[0], HOLE[1]].abs().mean() < 0.05
@@ -120,11 +165,11 @@ def test_the_share_of_patches_grows_with_depth_and_width() -> None:
     mask[40:260, 40:260] = True  # 110 deep
     mask[140:152, 260:560] = True  # 6 deep, and joined to the other
     depth = torch.from_numpy(depth_of(mask))
-    some = WIDE[Texture.some], WIDEST[Texture.some]
-    wide, widest = (share_within(depth, *bounds) for bounds in some)
-    share = share_of_patches(depth, wide, widest)
+    some = PIECES[Texture.some]
+    wide, widest = (share_within(depth, *bounds) for bounds in (some.wide, some.widest))
+    share = share_by_depth(depth, wide, widest, some)
     assert (share[:, 300:] == 0).all()
-    assert (share[100:200, 42:255] == 1).all()
+    assert (share[100:200, 47:250] == 1).all()
     assert (share[:40] == 0).all()
 
 

@@ -43,7 +43,7 @@ def evaluate(
         list[int] | None,
         typer.Option(min=1, max=16, help="reconstruct: weights of so many bits, too; repeat."),
     ] = None,
-    texture: Annotated[Texture, typer.Option(help="inpaint: as that command's.")] = Texture.some,
+    texture: Annotated[Texture, typer.Option(help="inpaint: as that command's.")] = Texture.all,
     border: Annotated[
         int, typer.Option(min=0, help="Pixels left out at the border, with --reference.")
     ] = 0,

@@ -62,10 +62,10 @@ def inpaint(
     texture: Annotated[
         Texture,
         typer.Option(
-            help="Pieces of the photo in holes: none; some: wide holes are made of them, narrower "
-            "ones mixed with what the network draws; all: both are, sharpest and boldest."
+            help="Pieces of the photo where the network draws too little texture: all (sharpest), "
+            "some (softer, nearer to what was there), none."
         ),
-    ] = Texture.some,
+    ] = Texture.all,
     weights: options.Weights = None,
 ) -> None:
     """Fill holes in photos: scratches, stamps, people who don't belong there.

@@ -80,7 +80,7 @@ def score_folder(
     every: int = 1,
     weight_bits: Sequence[int] = (),
     others: Mapping[str, Method] | None = None,
-    texture: Texture = Texture.some,
+    texture: Texture = Texture.all,
 ) -> Iterator[Scored]:
     """Each ``every``-th photo of ``folder`` as it is damaged, restored and compared.
 

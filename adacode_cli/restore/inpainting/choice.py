@@ -6,11 +6,11 @@ from enum import Enum
 
 
 class Texture(str, Enum):
-    """How much of a hole patches of the photo may be, where it isn't thin."""
+    """How much of a hole may be pieces of the photo, where what is drawn lacks texture."""
 
-    none = "none"  # all is drawn
-    some = "some"  # wide holes are made of patches, and narrower ones mixed with them
-    all = "all"  # both are made of patches
+    none = "none"  # nothing
+    some = "some"  # the widest holes, and a share of narrower ones: nearer to what was there
+    all = "all"  # whatever isn't thin: sharper
 
     @classmethod
     def _missing_(cls, value: object) -> Texture:

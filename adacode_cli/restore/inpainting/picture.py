@@ -23,7 +23,7 @@ def inpaint_picture(
     choice: MaskChoice,
     on_tile: OnTile | None = None,
     *,
-    texture: Texture = Texture.some,
+    texture: Texture = Texture.all,
 ) -> Picture:
     """The picture with its holes filled, at its depth; known samples are the file's own."""
     mask = holes_in(picture, choice)

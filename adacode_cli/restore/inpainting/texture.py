@@ -1,19 +1,21 @@
 """What a network draws far from anything known is smooth; texture comes from the picture around.
 
-The wider a hole, the more of it is made of pieces of its picture: nothing of what is thin, some of
-what is broader, as far as the drawing is dull there, and all of what is wide. So the network says
-what belongs where and in which tones, and the photo what it looks like from near.
+Where a drawing lacks the texture that it should have, it is made of pieces of its picture instead:
+little of what is thin, more of what is wide. So the network says what belongs where, and the photo
+what it looks like from near; and where all around is smooth, a smooth drawing stays.
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
 import torch
 from torch import Tensor
 
+from adacode_cli.model.fill import fill_holes
 from adacode_cli.restore.inpainting.choice import Texture
 from adacode_cli.restore.inpainting.holes import Mask, depth_of
 from adacode_cli.restore.inpainting.montage import Level
@@ -21,22 +23,43 @@ from adacode_cli.restore.inpainting.patch_match import widened
 from adacode_cli.restore.inpainting.pyramid import composite, smooth
 from adacode_cli.restore.inpainting.synthesis import levels_of, missing, synthesised
 
-# How far from what is known a place is in its middle, pixels: thin places are drawn, with some
-# patches; wide ones made of patches in the tones of the drawing; the widest have their own tones.
-WIDE = {Texture.some: (48, 64), Texture.all: (8, 16)}
-WIDEST = {Texture.some: (64, 96), Texture.all: (16, 32)}
-# Pixels from what is known: up to the first the drawing alone, from the second on patches.
-THIN_RIM, WIDE_RIM, WIDEST_RIM = (6, 14), (2, 6), (0, 1)
+Range = tuple[float, float]
+THIN_RIM = 6, 14  # pixels from what is known: the drawing alone, and whole pieces, in thin places
+THIN_SHARE, THIN_DULL = 0.3, (1.0, 4.0)  # how much of those pieces, and where, as below
 STEPS, GRADUAL = 8, 2.0  # from thin to wide, and how gradual each is, pixels
 APPROXIMATELY = 1.03  # OpenCV measures distances nearly
-MARGIN = 8  # pixels of the drawing beyond those, which patches have to agree with
+MARGIN = 8  # pixels of the drawing beyond those, which pieces have to agree with
 TONES, WIDE_TONES = 6.0, 8.0  # pixels: what varies more slowly is tone, and the rest texture
 FINE, ROUND = 3.0, 6.0  # pixels: what textures are compared by, and over how many
-DULL = 4.0  # times as lively patches are where a thin drawing takes as much of them as it may
-MOST = 0.3  # and how much that is
 
 
-def textured(rgb: Tensor, mask: Mask, drawn: Tensor, much: Texture = Texture.some) -> Tensor:
+@dataclass(frozen=True)
+class Pieces:
+    """Where a filling may be pieces of its picture.
+
+    wide, widest: how far from what is known a place is in its middle, pixels. Thin places are
+    drawn, with some pieces; in wide ones pieces have the tones of the drawing, and in the widest
+    their own. wide_rim, widest_rim: pixels from what is known, up to which there is the drawing
+    alone, and from which on there are whole pieces. share: of them in wide places; in the widest it
+    is all. dull: how many times as lively as the drawing a place should be: up to the first the
+    drawing stays, from the second on pieces replace it.
+    """
+
+    wide: Range
+    widest: Range
+    wide_rim: Range
+    widest_rim: Range
+    share: float
+    dull: Range
+
+
+PIECES = {
+    Texture.some: Pieces((12, 20), (48, 64), (4, 10), (2, 6), share=0.35, dull=(4.0, 8.0)),
+    Texture.all: Pieces((8, 16), (16, 32), (2, 6), (0, 1), share=1.0, dull=(2.6, 5.3)),
+}
+
+
+def textured(rgb: Tensor, mask: Mask, drawn: Tensor, much: Texture = Texture.all) -> Tensor:
     """``drawn`` with texture where its holes are deep: (3, h, w) in [0, 1], holes (h, w).
 
     rgb: the same where it is known. The same drawing always gets the same texture.
@@ -44,8 +67,9 @@ def textured(rgb: Tensor, mask: Mask, drawn: Tensor, much: Texture = Texture.som
     depth = torch.from_numpy(depth_of(mask))
     if not is_deep(depth, much):
         return drawn
-    wide, widest = (share_within(depth, *bounds) for bounds in (WIDE[much], WIDEST[much]))
-    inside = share_of_patches(depth, wide, widest)
+    pieces = PIECES[much]
+    wide, widest = (share_within(depth, *bounds) for bounds in (pieces.wide, pieces.widest))
+    inside = share_by_depth(depth, wide, widest, pieces)
     unknown = torch.from_numpy(mask)
     sought = unknown & widened(inside > 0, MARGIN)
     start = Level(composite(rgb, unknown & ~sought, drawn), sought, drawn, unknown)
@@ -53,19 +77,21 @@ def textured(rgb: Tensor, mask: Mask, drawn: Tensor, much: Texture = Texture.som
     if found is None:
         return drawn
     made, around, field = found
-    thin, broad = (smooth(drawn - made, sought, sigma) for sigma in (TONES, WIDE_TONES))
+    tones = [smooth(drawn - made, sought, sigma) for sigma in (TONES, WIDE_TONES)]
     own = missing(around, field) if widest.any() else 0.0
-    made = made + mixed(widest, mixed(wide, thin, broad), own)
-    share = inside * mixed(wide, MOST * dullness(drawn, made, sought), 1.0)
+    made = made + mixed(widest, mixed(wide, *tones), own)
+    thin = THIN_SHARE * dullness(drawn, liveliness(made, sought), sought, THIN_DULL)
+    broad = dullness(drawn, expected_liveliness(start), sought, pieces.dull)
+    share = inside * mixed(wide, thin, mixed(widest, pieces.share, 1.0) * broad)
     return composite(drawn, sought, mixed(share, drawn, made))
 
 
-def is_deep(depth: Tensor, much: Texture = Texture.some) -> bool:
+def is_deep(depth: Tensor, much: Texture = Texture.all) -> bool:
     """Whether anything is so far from what is known that it needs texture."""
     return much is not Texture.none and bool(depth.max() > THIN_RIM[0])
 
 
-def share_within(depth: Tensor, thin: int, wide: int) -> Tensor:
+def share_within(depth: Tensor, thin: float, wide: float) -> Tensor:
     """How wide the place around each pixel is, by the depth of the holes (h, w): 0 to 1.
 
     A place is as wide as the widest disc within the hole that covers it.
@@ -80,12 +106,10 @@ def share_within(depth: Tensor, thin: int, wide: int) -> Tensor:
     return smooth(torch.from_numpy(share)[None], depth > 0, GRADUAL)[0]
 
 
-def share_of_patches(depth: Tensor, wide: Tensor, widest: Tensor) -> Tensor:
-    """How much may be patches, by depth (h, w): from their rim on only in wide places."""
-    begins, whole = (
-        mixed(widest, mixed(wide, thin, rim), innermost)
-        for thin, rim, innermost in zip(THIN_RIM, WIDE_RIM, WIDEST_RIM, strict=True)
-    )
+def share_by_depth(depth: Tensor, wide: Tensor, widest: Tensor, pieces: Pieces) -> Tensor:
+    """How much may be pieces, by depth (h, w): from their rim on only in wide places."""
+    rims = zip(THIN_RIM, pieces.wide_rim, pieces.widest_rim, strict=True)
+    begins, whole = (mixed(widest, mixed(wide, a, b), c) for a, b, c in rims)
     return ((depth - begins) / (whole - begins)).clamp(0, 1)
 
 
@@ -94,17 +118,27 @@ def mixed(share: Tensor, a: Tensor | float, b: Tensor | float) -> Tensor:
     return (1 - share) * a + share * b
 
 
-def dullness(drawn: Tensor, made: Tensor, mask: Tensor) -> Tensor:
-    """Where in the holes (h, w) a drawing (3, h, w) lacks the texture that patches have: 0 to 1.
+def dullness(drawn: Tensor, expected: Tensor, mask: Tensor, dull: Range) -> Tensor:
+    """Where in the holes (h, w) a drawing (3, h, w) lacks texture: 0 to 1.
 
-    The network draws some texture itself, and what it draws fits; where it is as lively as the
-    patches are, it is left alone.
+    expected: how lively it should be, (h, w). dull: how many times as lively as it is.
+
+    The network draws some texture itself, and what it draws fits: that is left alone.
     """
-    more = liveliness(made, mask) / liveliness(drawn, mask)
-    return (torch.log(more) / math.log(DULL)).clamp(0, 1)
+    begins, whole = (math.log(times) for times in dull)
+    more = torch.log(expected / liveliness(drawn, mask))
+    return ((more - begins) / (whole - begins)).clamp(0, 1)
+
+
+def expected_liveliness(level: Level) -> Tensor:
+    """How lively the holes of a picture should be, by what is around them: (h, w)."""
+    unknown = level.unknown
+    known = torch.log(liveliness(level.rgb, ~unknown))
+    filled = fill_holes(known.expand(1, 3, -1, -1), unknown[None, None].to(known))
+    return torch.exp(filled[0, 0])
 
 
 def liveliness(x: Tensor, mask: Tensor) -> Tensor:
-    """The variance of the texture of (3, h, w) around each pixel of the holes (h, w)."""
+    """The variance of the texture of (3, h, w) around each pixel of some places (h, w)."""
     fine = (x - smooth(x, mask, FINE)).mean(dim=0, keepdim=True)
     return smooth(fine.square(), mask, ROUND)[0] + 1e-6
