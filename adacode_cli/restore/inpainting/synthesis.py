@@ -19,6 +19,7 @@ from adacode_cli.restore.inpainting.patch_match import (
 )
 from adacode_cli.restore.inpainting.pyramid import smooth
 
+Synthesis = tuple[Tensor, Surroundings, Tensor]  # a picture, where its patches lie, and which
 SMALLEST = 24  # a side of a level, at least
 SMALL = 90_000  # pixels of a level for which shifts are chosen one by one
 FEWEST = 64, 0.02  # places to take patches from, and as a share of those that need some
@@ -40,7 +41,7 @@ def levels_of(level: Level) -> list[Level]:
     return levels
 
 
-def synthesised(levels: list[Level]) -> tuple[Tensor, Surroundings, Tensor] | None:
+def synthesised(levels: list[Level]) -> Synthesis | None:
     """The first of ``levels`` made of patches, and which; None where there are none.
 
     In one of them it is told what goes where; from there on it is enlarged and made to fit.

@@ -21,7 +21,7 @@ from adacode_cli.restore.inpainting.holes import Mask, depth_of
 from adacode_cli.restore.inpainting.montage import Level
 from adacode_cli.restore.inpainting.patch_match import widened
 from adacode_cli.restore.inpainting.pyramid import composite, smooth
-from adacode_cli.restore.inpainting.synthesis import levels_of, missing, synthesised
+from adacode_cli.restore.inpainting.synthesis import Synthesis, levels_of, missing, synthesised
 
 Range = tuple[float, float]
 THIN_RIM = 6, 14  # pixels from what is known: the drawing alone, and whole pieces, in thin places
@@ -76,10 +76,7 @@ def textured(rgb: Tensor, mask: Mask, drawn: Tensor, much: Texture = Texture.all
     found = synthesised(levels_of(start))
     if found is None:
         return drawn
-    made, around, field = found
-    tones = [smooth(drawn - made, sought, sigma) for sigma in (TONES, WIDE_TONES)]
-    own = missing(around, field) if widest.any() else 0.0
-    made = made + mixed(widest, mixed(wide, *tones), own)
+    made = in_tones(drawn, found, wide, widest)
     thin = THIN_SHARE * dullness(drawn, liveliness(made, sought), sought, THIN_DULL)
     broad = dullness(drawn, expected_liveliness(start), sought, pieces.dull)
     share = inside * mixed(wide, thin, mixed(widest, pieces.share, 1.0) * broad)
@@ -89,6 +86,14 @@ def textured(rgb: Tensor, mask: Mask, drawn: Tensor, much: Texture = Texture.all
 def is_deep(depth: Tensor, much: Texture = Texture.all) -> bool:
     """Whether anything is so far from what is known that it needs texture."""
     return much is not Texture.none and bool(depth.max() > THIN_RIM[0])
+
+
+def in_tones(drawn: Tensor, found: Synthesis, wide: Tensor, widest: Tensor) -> Tensor:
+    """Pieces in the tones of the drawing (3, h, w), or with their own where it is widest (h, w)."""
+    made, around, field = found
+    tones = [smooth(drawn - made, around.mask, sigma) for sigma in (TONES, WIDE_TONES)]
+    own = missing(around, field) if widest.any() else 0.0
+    return made + mixed(widest, mixed(wide, *tones), own)
 
 
 def share_within(depth: Tensor, thin: float, wide: float) -> Tensor:
