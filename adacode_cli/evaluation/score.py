@@ -86,7 +86,7 @@ def score_folder(
 
     weight_bits: for reconstruction, numbers of bits to round the weights to, besides.
     others: what else to compare, by name.
-    texture: for inpainting, how much of a hole may be patches.
+    texture: for inpainting, how much of a hole may be pieces of its photo.
     Raises ``FileNotFoundError`` if there is none.
     """
     methods = {**(others or {}), **methods_for(protocol, restorer, weight_bits, texture)}

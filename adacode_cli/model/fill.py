@@ -16,8 +16,8 @@ MOMENTUM = 1.8
 def fill_holes(rgb: Tensor, mask: Tensor) -> Tensor:
     """Smooth content for the holes of a picture; known pixels stay as they are.
 
-    rgb: (B, 3, H, W). mask: (B, 1, H, W), 1 in the holes. The harmonic filling, in which
-    each pixel is the mean of its neighbours: of all linear guesses, the best for pictures
+    rgb: (B, C, H, W), any channels. mask: (B, 1, H, W), 1 in the holes. The harmonic filling, in
+    which each pixel is the mean of its neighbours: of all linear guesses, the best for pictures
     whose power falls with the square of frequency, as that of photos does. Averages of known
     pixels at ever coarser levels are carried back down to where nothing finer is known
     (Gortler et al., 1996, section 3.4), and evened out at each. Without a known pixel the

@@ -85,11 +85,11 @@ class Restorer:
         return back(self.restore(tensor))
 
     def inpaint(
-        self, image: ImageT, mask: Any, *, texture: Literal["none", "some", "all"] = "some"
+        self, image: ImageT, mask: Any, *, texture: Literal["none", "some", "all"] = "all"
     ) -> ImageT:
         """Fill the holes: where ``mask``, of any kind and the image's size, isn't 0.
 
-        texture: how much of a hole patches of what is around it may be, where it isn't thin.
+        texture: how much of a hole may be pieces of what is around it, where the drawing is dull.
         Every other pixel comes out as it went in. Raises as a call does.
         """
         from adacode_cli.restore.inpainting.inpaint import Filling, inpaint

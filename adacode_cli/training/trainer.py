@@ -142,7 +142,7 @@ class Trainer:
                     self.tell(figures.means(), report)
                 if self.seconds - saved > self.settings.checkpoint_every and not stop:
                     self.save()
-                    # What saving took doesn't count: between two of them there is training.
+                    # The next interval begins now that it is saved: in each there is training.
                     stop = self.agree(time.monotonic() - began, received)
                     saved = self.seconds
                 if stop or self.progress >= 1:

@@ -31,7 +31,7 @@ class Filling:
     surround: float = 1.0  # the same, × the hole's longer side
     reach: int = 48  # how far from the rim one pass of the network fills well
     smallest: int = 48  # a side of the coarsest level, at least
-    texture: Texture = Texture.all  # how much of deep holes may be patches of what is around
+    texture: Texture = Texture.all  # how much of dull holes may be pieces of what is around
 
     def __post_init__(self) -> None:
         """Raise ``ValueError`` for a texture that there isn't."""

@@ -33,7 +33,7 @@ def composite(rgb: Tensor, mask: Tensor, painted: Tensor) -> Tensor:
 
 
 def smooth(x: Tensor, mask: Tensor, sigma: float) -> Tensor:
-    """What of ``x`` (C, h, w) varies slowly, seen within the holes (h, w) alone."""
+    """What of ``x`` (C, h, w) varies slowly, seen within some places (h, w) alone."""
     within = mask.float().numpy()
     share = np.maximum(cv2.GaussianBlur(within, (0, 0), sigma), 1e-6)
     parts = [cv2.GaussianBlur(plane * within, (0, 0), sigma) / share for plane in x.numpy()]

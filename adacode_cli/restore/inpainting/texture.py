@@ -2,7 +2,7 @@
 
 Where a drawing lacks the texture that it should have, it is made of pieces of its picture instead:
 little of what is thin, more of what is wide. So the network says what belongs where, and the photo
-what it looks like from near; and where all around is smooth, a smooth drawing stays.
+what it looks like from near; and in a wide hole in something smooth, a smooth drawing stays.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ from adacode_cli.restore.inpainting.synthesis import Synthesis, levels_of, missi
 
 Range = tuple[float, float]
 THIN_RIM = 6, 14  # pixels from what is known: the drawing alone, and whole pieces, in thin places
-THIN_SHARE, THIN_DULL = 0.3, (1.0, 4.0)  # how much of those pieces, and where, as below
+THIN_SHARE = 0.3  # of pieces there, where they are so many times as lively as the drawing:
+THIN_DULL = 1.0, 4.0  # none up to the first, the share from the second on
 STEPS, GRADUAL = 8, 2.0  # from thin to wide, and how gradual each is, pixels
 APPROXIMATELY = 1.03  # OpenCV measures distances nearly
 MARGIN = 8  # pixels of the drawing beyond those, which pieces have to agree with
@@ -34,15 +35,15 @@ FINE, ROUND = 3.0, 6.0  # pixels: what textures are compared by, and over how ma
 
 
 @dataclass(frozen=True)
-class Pieces:
-    """Where a filling may be pieces of its picture.
+class Mixture:
+    """Where a filling is drawn, and where it is pieces of its picture.
 
     wide, widest: how far from what is known a place is in its middle, pixels. Thin places are
     drawn, with some pieces; in wide ones pieces have the tones of the drawing, and in the widest
     their own. wide_rim, widest_rim: pixels from what is known, up to which there is the drawing
-    alone, and from which on there are whole pieces. share: of them in wide places; in the widest it
-    is all. dull: how many times as lively as the drawing a place should be: up to the first the
-    drawing stays, from the second on pieces replace it.
+    alone, and from which on there are whole pieces. share: of pieces in wide places; in the widest
+    they may be all. dull, for both: how many times as lively as the drawing a place should be, by
+    what is around; up to the first the drawing stays, from the second on pieces replace it.
     """
 
     wide: Range
@@ -53,23 +54,23 @@ class Pieces:
     dull: Range
 
 
-PIECES = {
-    Texture.some: Pieces((12, 20), (48, 64), (4, 10), (2, 6), share=0.35, dull=(4.0, 8.0)),
-    Texture.all: Pieces((8, 16), (16, 32), (2, 6), (0, 1), share=1.0, dull=(2.6, 5.3)),
+MIXTURES = {
+    Texture.some: Mixture((12, 20), (48, 64), (4, 10), (2, 6), share=0.35, dull=(4.0, 8.0)),
+    Texture.all: Mixture((8, 16), (16, 32), (2, 6), (0, 1), share=1.0, dull=(2.6, 5.3)),
 }
 
 
 def textured(rgb: Tensor, mask: Mask, drawn: Tensor, much: Texture = Texture.all) -> Tensor:
-    """``drawn`` with texture where its holes are deep: (3, h, w) in [0, 1], holes (h, w).
+    """``drawn`` with texture where its holes lack it: (3, h, w) in [0, 1], holes (h, w).
 
     rgb: the same where it is known. The same drawing always gets the same texture.
     """
     depth = torch.from_numpy(depth_of(mask))
     if not is_deep(depth, much):
         return drawn
-    pieces = PIECES[much]
-    wide, widest = (share_within(depth, *bounds) for bounds in (pieces.wide, pieces.widest))
-    inside = share_by_depth(depth, wide, widest, pieces)
+    mixture = MIXTURES[much]
+    wide, widest = (share_within(depth, *bounds) for bounds in (mixture.wide, mixture.widest))
+    inside = share_by_depth(depth, wide, widest, mixture)
     unknown = torch.from_numpy(mask)
     sought = unknown & widened(inside > 0, MARGIN)
     start = Level(composite(rgb, unknown & ~sought, drawn), sought, drawn, unknown)
@@ -78,8 +79,8 @@ def textured(rgb: Tensor, mask: Mask, drawn: Tensor, much: Texture = Texture.all
         return drawn
     made = in_tones(drawn, found, wide, widest)
     thin = THIN_SHARE * dullness(drawn, liveliness(made, sought), sought, THIN_DULL)
-    broad = dullness(drawn, expected_liveliness(start), sought, pieces.dull)
-    share = inside * mixed(wide, thin, mixed(widest, pieces.share, 1.0) * broad)
+    broad = dullness(drawn, expected_liveliness(start), sought, mixture.dull)
+    share = inside * mixed(wide, thin, mixed(widest, mixture.share, 1.0) * broad)
     return composite(drawn, sought, mixed(share, drawn, made))
 
 
@@ -111,11 +112,16 @@ def share_within(depth: Tensor, thin: float, wide: float) -> Tensor:
     return smooth(torch.from_numpy(share)[None], depth > 0, GRADUAL)[0]
 
 
-def share_by_depth(depth: Tensor, wide: Tensor, widest: Tensor, pieces: Pieces) -> Tensor:
+def share_by_depth(depth: Tensor, wide: Tensor, widest: Tensor, mixture: Mixture) -> Tensor:
     """How much may be pieces, by depth (h, w): from their rim on only in wide places."""
-    rims = zip(THIN_RIM, pieces.wide_rim, pieces.widest_rim, strict=True)
+    rims = zip(THIN_RIM, mixture.wide_rim, mixture.widest_rim, strict=True)
     begins, whole = (mixed(widest, mixed(wide, a, b), c) for a, b, c in rims)
-    return ((depth - begins) / (whole - begins)).clamp(0, 1)
+    return ramp(depth, begins, whole)
+
+
+def ramp(x: Tensor, begins: Tensor | float, whole: Tensor | float) -> Tensor:
+    """0 up to where it begins, 1 from where it is whole."""
+    return ((x - begins) / (whole - begins)).clamp(0, 1)
 
 
 def mixed(share: Tensor, a: Tensor | float, b: Tensor | float) -> Tensor:
@@ -132,14 +138,14 @@ def dullness(drawn: Tensor, expected: Tensor, mask: Tensor, dull: Range) -> Tens
     """
     begins, whole = (math.log(times) for times in dull)
     more = torch.log(expected / liveliness(drawn, mask))
-    return ((more - begins) / (whole - begins)).clamp(0, 1)
+    return ramp(more, begins, whole)
 
 
 def expected_liveliness(level: Level) -> Tensor:
     """How lively the holes of a picture should be, by what is around them: (h, w)."""
     unknown = level.unknown
     known = torch.log(liveliness(level.rgb, ~unknown))
-    filled = fill_holes(known.expand(1, 3, -1, -1), unknown[None, None].to(known))
+    filled = fill_holes(known[None, None], unknown[None, None].to(known))
     return torch.exp(filled[0, 0])
 
 
