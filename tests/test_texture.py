@@ -16,7 +16,7 @@ from adacode_cli.cli.inpaint import inpaint as inpaint_command
 from adacode_cli.model.adacode import AdaCode
 from adacode_cli.model.config import official_config
 from adacode_cli.restore.inpainting import inpaint as filling
-from adacode_cli.restore.inpainting import synthesis
+from adacode_cli.restore.inpainting import synthesis, texture
 from adacode_cli.restore.inpainting.choice import Texture
 from adacode_cli.restore.inpainting.holes import depth_of
 from adacode_cli.restore.inpainting.inpaint import Filling, inpaint
@@ -127,20 +127,35 @@ def test_a_hole_should_be_as_lively_as_what_is_around_it() -> None:
     assert (across.diff() < 0.05).all()  # from the one to the other, without a bump
 
 
+def sky_in_a_pattern(contrast: float) -> Tensor:
+    """A hole's surroundings, even but for some noise, framed by a pattern: (3, 200, 200)."""
+    rgb = tiles()
+    sky = (slice(None), slice(20, 180), slice(10, 190))
+    rgb[sky] = 0.5 + contrast * (rgb[sky] - 0.5)
+    return rgb
+
+
+def changed_by_pieces(rgb: Tensor, drawn: Tensor) -> float:
+    """How much the drawing is changed at most, well inside of the hole."""
+    known = rgb.masked_fill(torch.from_numpy(a_hole()), 0.0)
+    return well_inside(textured(known, a_hole(), drawn) - drawn).abs().max().item()
+
+
 def test_a_drawing_as_even_as_what_is_around_it_stays(monkeypatch: pytest.MonkeyPatch) -> None:
-    rgb, mask = tiles(), a_hole()
-    sky = (slice(None), slice(20, 180), slice(10, 190))  # with some noise, framed by a pattern
-    rgb[sky] = 0.5 + 0.05 * (rgb[sky] - 0.5)
-    drawn = torch.where(torch.from_numpy(mask), rgb.roll((5, 4), (1, 2)), rgb)
-
-    def change() -> Tensor:
-        known = rgb.masked_fill(torch.from_numpy(mask), 0.0)
-        return well_inside(textured(known, mask, drawn) - drawn).abs().max()
-
+    rgb = sky_in_a_pattern(contrast=0.05)
+    drawn = torch.where(torch.from_numpy(a_hole()), rgb.roll((5, 4), (1, 2)), rgb)
     with_mixture(monkeypatch, wide=(8, 16), widest=(8, 16))
-    assert change() == 0
+    assert changed_by_pieces(rgb, drawn) == 0
     with_mixture(monkeypatch, dull=(0.1, 0.2))
-    assert change() > 0
+    assert changed_by_pieces(rgb, drawn) > 0
+
+
+def test_noise_that_nobody_sees_is_no_texture(monkeypatch: pytest.MonkeyPatch) -> None:
+    rgb = sky_in_a_pattern(contrast=0.01)
+    with_mixture(monkeypatch, wide=(8, 16), widest=(8, 16))
+    assert changed_by_pieces(rgb, flat(rgb, a_hole())) == 0
+    monkeypatch.setattr(texture, "FAINT", 1e-6)
+    assert changed_by_pieces(rgb, flat(rgb, a_hole())) > 0
 
 
 def test_a_thin_dull_drawing_takes_a_share_of_the_patches(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,6 +31,7 @@ STEPS, GRADUAL = 8, 2.0  # from thin to wide, and how gradual each is, pixels
 APPROXIMATELY = 1.03  # OpenCV measures distances nearly
 MARGIN = 8  # pixels of the drawing beyond those, which pieces have to agree with
 TONES, WIDE_TONES = 6.0, 8.0  # pixels: what varies more slowly is tone, and the rest texture
+FAINT = 1.5e-5  # variance of a level of 255: to the eye, texture that is fainter is none
 FINE, ROUND = 3.0, 6.0  # pixels: what textures are compared by, and over how many
 
 
@@ -152,4 +153,4 @@ def expected_liveliness(level: Level) -> Tensor:
 def liveliness(x: Tensor, mask: Tensor) -> Tensor:
     """The variance of the texture of (3, h, w) around each pixel of some places (h, w)."""
     fine = (x - smooth(x, mask, FINE)).mean(dim=0, keepdim=True)
-    return smooth(fine.square(), mask, ROUND)[0] + 1e-6
+    return smooth(fine.square(), mask, ROUND)[0] + FAINT
