@@ -12,7 +12,7 @@ import typer
 from adacode_cli.cli import options, problems
 from adacode_cli.cli.progress import new_progress
 from adacode_cli.errors import UsageError
-from adacode_cli.restore.inpainting.choice import Texture
+from adacode_cli.restore.inpainting.choice import DEFAULT, Texture
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -43,7 +43,7 @@ def evaluate(
         list[int] | None,
         typer.Option(min=1, max=16, help="reconstruct: weights of so many bits, too; repeat."),
     ] = None,
-    texture: Annotated[Texture, typer.Option(help="inpaint: as that command's.")] = Texture.all,
+    texture: Annotated[Texture, typer.Option(help="inpaint: as that command's.")] = DEFAULT,
     border: Annotated[
         int, typer.Option(min=0, help="Pixels left out at the border, with --reference.")
     ] = 0,

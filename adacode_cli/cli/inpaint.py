@@ -18,7 +18,7 @@ from adacode_cli.cli.pictures import (
     takes_pictures,
 )
 from adacode_cli.errors import UsageError
-from adacode_cli.restore.inpainting.choice import Texture
+from adacode_cli.restore.inpainting.choice import DEFAULT, Texture
 
 if TYPE_CHECKING:
     from adacode_cli.images.masks import MaskChoice
@@ -65,7 +65,7 @@ def inpaint(
             help="Pieces of the photo where the network draws too little texture: all (sharpest), "
             "some (softer, nearer to what was there), none."
         ),
-    ] = Texture.all,
+    ] = DEFAULT,
     weights: options.Weights = None,
 ) -> None:
     """Fill holes in photos: scratches, stamps, people who don't belong there.

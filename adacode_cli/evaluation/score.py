@@ -16,7 +16,7 @@ from torch import Tensor
 
 from adacode_cli.evaluation import metrics
 from adacode_cli.evaluation.protocol import Case, Protocol
-from adacode_cli.restore.inpainting.choice import Texture
+from adacode_cli.restore.inpainting.choice import DEFAULT, Texture
 from adacode_cli.restore.inpainting.inpaint import Filling, inpaint
 from adacode_cli.restore.reconstruction.bits import WHOLE, bits_per_pixel, round_weights
 from adacode_cli.restore.reconstruction.codes import Codes
@@ -80,7 +80,7 @@ def score_folder(
     every: int = 1,
     weight_bits: Sequence[int] = (),
     others: Mapping[str, Method] | None = None,
-    texture: Texture = Texture.all,
+    texture: Texture = DEFAULT,
 ) -> Iterator[Scored]:
     """Each ``every``-th photo of ``folder`` as it is damaged, restored and compared.
 

@@ -17,3 +17,6 @@ class Texture(str, Enum):
         """Say what there is."""
         names = ", ".join(f'"{texture.value}"' for texture in cls)
         raise ValueError(f"texture must be one of {names}, not {value!r}")
+
+
+DEFAULT = Texture.all  # for commands and from Python alike

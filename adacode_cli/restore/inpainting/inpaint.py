@@ -9,7 +9,7 @@ from itertools import count
 import torch
 from torch import Tensor
 
-from adacode_cli.restore.inpainting.choice import Texture
+from adacode_cli.restore.inpainting.choice import DEFAULT, Texture
 from adacode_cli.restore.inpainting.holes import Hole, Mask, depth_of, find_holes
 from adacode_cli.restore.inpainting.pyramid import composite, double, halve
 from adacode_cli.restore.inpainting.texture import is_deep, textured
@@ -31,7 +31,7 @@ class Filling:
     surround: float = 1.0  # the same, × the hole's longer side
     reach: int = 48  # how far from the rim one pass of the network fills well
     smallest: int = 48  # a side of the coarsest level, at least
-    texture: Texture = Texture.all  # how much of dull holes may be pieces of what is around
+    texture: Texture = DEFAULT  # how much of dull holes may be pieces of what is around
 
     def __post_init__(self) -> None:
         """Raise ``ValueError`` for a texture that there isn't."""

@@ -10,7 +10,7 @@ import torch
 from adacode_cli.images.alpha import fill_transparent
 from adacode_cli.images.masks import ALPHA, MaskChoice, doubts, feathered, holes_in
 from adacode_cli.images.picture import Picture, Plane, to_samples
-from adacode_cli.restore.inpainting.choice import Texture
+from adacode_cli.restore.inpainting.choice import DEFAULT, Texture
 from adacode_cli.restore.inpainting.holes import Mask
 from adacode_cli.restore.inpainting.inpaint import Filling, inpaint
 from adacode_cli.restore.restorer import Restorer
@@ -23,7 +23,7 @@ def inpaint_picture(
     choice: MaskChoice,
     on_tile: OnTile | None = None,
     *,
-    texture: Texture = Texture.all,
+    texture: Texture = DEFAULT,
 ) -> Picture:
     """The picture with its holes filled, at its depth; known samples are the file's own."""
     mask = holes_in(picture, choice)

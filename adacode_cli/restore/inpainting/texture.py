@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from adacode_cli.model.fill import fill_holes
-from adacode_cli.restore.inpainting.choice import Texture
+from adacode_cli.restore.inpainting.choice import DEFAULT, Texture
 from adacode_cli.restore.inpainting.holes import Mask, depth_of
 from adacode_cli.restore.inpainting.montage import Level
 from adacode_cli.restore.inpainting.patch_match import widened
@@ -61,7 +61,7 @@ MIXTURES = {
 }
 
 
-def textured(rgb: Tensor, mask: Mask, drawn: Tensor, much: Texture = Texture.all) -> Tensor:
+def textured(rgb: Tensor, mask: Mask, drawn: Tensor, much: Texture = DEFAULT) -> Tensor:
     """``drawn`` with texture where its holes lack it: (3, h, w) in [0, 1], holes (h, w).
 
     rgb: the same where it is known. The same drawing always gets the same texture.
@@ -85,7 +85,7 @@ def textured(rgb: Tensor, mask: Mask, drawn: Tensor, much: Texture = Texture.all
     return composite(drawn, sought, mixed(share, drawn, made))
 
 
-def is_deep(depth: Tensor, much: Texture = Texture.all) -> bool:
+def is_deep(depth: Tensor, much: Texture) -> bool:
     """Whether anything is so far from what is known that it needs texture."""
     return much is not Texture.none and bool(depth.max() > THIN_RIM[0])
 
