@@ -19,7 +19,7 @@ from adacode_cli.restore.inpainting import inpaint as filling
 from adacode_cli.restore.inpainting import synthesis, texture
 from adacode_cli.restore.inpainting.choice import Texture
 from adacode_cli.restore.inpainting.holes import depth_of
-from adacode_cli.restore.inpainting.inpaint import Filling, inpaint
+from adacode_cli.restore.inpainting.inpaint import Filling, brightness, even_coloured, inpaint
 from adacode_cli.restore.inpainting.montage import FEW, Level
 from adacode_cli.restore.inpainting.patch_match import (
     RADIUS,
@@ -34,7 +34,6 @@ from adacode_cli.restore.inpainting.patch_match import (
 from adacode_cli.restore.inpainting.synthesis import SMALLEST, levels_of, missing
 from adacode_cli.restore.inpainting.texture import (
     MIXTURES,
-    THIN_DULL,
     THIN_RIM,
     THIN_SHARE,
     dullness,
@@ -102,16 +101,38 @@ def test_patches_take_the_tones_of_the_drawing(monkeypatch: pytest.MonkeyPatch) 
     assert inside.std() > 0.6 * rgb.std()
 
 
-def test_a_drawing_as_lively_as_patches_is_left_alone() -> None:
-    rgb, mask = tiles(), torch.from_numpy(a_hole())
-    lively = liveliness(rgb.roll((5, 9), (1, 2)), mask)
-    assert dullness(rgb, lively, mask, THIN_DULL)[mask].max() < 0.3
-    dull = dullness(flat(rgb, mask.numpy()), lively, mask, THIN_DULL)[mask]
-    assert dull.min() > 0.9
-    faint = rgb.mean() + (rgb - rgb.mean()) / 2  # a quarter of the variance
-    lively = liveliness(rgb, mask)
-    assert dullness(faint, lively, mask, THIN_DULL)[mask].mean() == pytest.approx(1, abs=0.05)
-    assert dullness(faint, lively, mask, (8.0, 16.0))[mask].max() == 0
+def dull(drawn: Tensor, made: Tensor, around: Tensor, bounds: tuple[float, float]) -> list[Tensor]:
+    """Well inside of the hole: where a drawing lacks texture, in thin places and in wide."""
+    mask = torch.from_numpy(a_hole())
+    level = Level(torch.where(mask, 0.0, around), mask, drawn, mask)
+    return [well_inside(x[None]) for x in dullness(level, made, bounds)]
+
+
+def fainter(rgb: Tensor, times: float) -> Tensor:
+    """The same around the mean with so many times the variance."""
+    return rgb.mean() + (rgb - rgb.mean()) * times**0.5
+
+
+def test_a_drawing_as_lively_as_it_should_be_is_left_alone() -> None:
+    rgb = tiles()
+    made = rgb.roll((5, 9), (1, 2))
+    thin, wide = dull(rgb, made, rgb, (1.5, 3.0))
+    assert thin.max() < 0.3
+    assert wide.max() == 0
+    for share in dull(flat(rgb, a_hole()), made, rgb, (1.5, 3.0)):
+        assert share.min() > 0.9
+    thin, wide = dull(fainter(rgb, 0.25), made, rgb, (8.0, 16.0))
+    assert thin.mean() == pytest.approx(1, abs=0.05)
+    assert wide.max() == 0
+
+
+def test_pieces_that_are_too_lively_for_their_place_are_left_out() -> None:
+    rgb = tiles()
+    calm, drawn = fainter(rgb, 0.02), flat(rgb, a_hole())
+    for share in dull(drawn, rgb, calm, (1.5, 3.0)):
+        assert share.max() == 0
+    for share in dull(drawn, calm, calm, (1.5, 3.0)):
+        assert share.min() > 0.9
 
 
 def test_a_hole_should_be_as_lively_as_what_is_around_it() -> None:
@@ -301,6 +322,25 @@ def test_every_vote_is_for_a_known_pixel() -> None:
     assert agree(around, field, votes).min() >= 0
 
 
+def test_where_nothing_was_found_it_goes_on_as_nearby() -> None:
+    """Places from anywhere would be specks."""
+    rgb, mask = tiles(), torch.from_numpy(a_hole())
+    around = Surroundings(rgb, mask, mask, torch.Generator().manual_seed(1))
+    y, x = around.at(around.targets)
+    above = around.targets - 110 * SIDE  # known for the lower rows alone
+    field = torch.where((y >= 120) & (x % 7 > 0), (above + 60 * SIDE).clamp(min=0), -1)
+    field = torch.where(y >= 120, field - 60 * SIDE, -1)
+    completed = around.completed(field.clone())
+    assert around.usable[completed].all()
+    low = (y >= 124) & (x < 150) & (x > 50)
+    assert torch.equal(completed[low], above[low])  # the gaps, too
+    # Nearest usable places: a move by few pixels where a patch would touch the border.
+    across = around.at(completed)[1] - around.at(above)[1]
+    assert across[y >= 120].abs().max() <= 7 + RADIUS
+    nothing = torch.full_like(field, -1)
+    assert around.usable[around.completed(nothing)].all()
+
+
 def test_what_was_drawn_is_nothing_to_take_patches_from() -> None:
     rgb, unknown = tiles(), torch.from_numpy(a_hole())
     sought = unknown.clone()
@@ -323,6 +363,16 @@ def test_a_few_components_tell_patches_apart_nearly_as_all_pixels_do() -> None:
     middle = patches(photo, torch.tensor([SIDE * 80 + 70])).view(3, 7, 7)
     seen = photo[:, 80 - RADIUS : 81 + RADIUS, 70 - RADIUS : 71 + RADIUS]
     assert torch.allclose(middle, 255 * (seen - 0.5), atol=1e-3)
+
+
+def test_a_drawing_has_no_confetti() -> None:
+    noise = torch.from_numpy(np.random.default_rng(1).random((3, 64, 64), np.float32))
+    edge = torch.zeros(3, 64, 64)
+    edge[0, :, 32:] = 1.0
+    even = even_coloured(noise)
+    assert torch.allclose(brightness(even), brightness(noise), atol=1e-5)
+    assert (even - brightness(even)).std() < 0.3 * (noise - brightness(noise)).std()
+    assert (even_coloured(edge) - edge)[:, :, [0, 26, 38, 63]].abs().max() < 0.01
 
 
 def test_the_published_network_sees_white_paint_and_no_mask() -> None:
@@ -370,10 +420,9 @@ def test_what_lies_at_the_border_is_shown_from_a_little_further_in() -> None:
     around = Surroundings(rgb, hole, hole, torch.Generator().manual_seed(1))
     field = torch.full_like(around.targets, 1 * SIDE + 150)  # a pixel from the upper border
     assert (around.completed(field) == RADIUS * SIDE + 150).all()
-    field[::2] = 20 * SIDE + 100  # in the hole: anything else
+    field[::2] = 30 * SIDE + 100  # in the hole: what is nearest to it outside
     completed = around.completed(field)
-    assert around.usable[completed].all()
-    assert len(set(completed.tolist())) > 10
+    assert set(completed[::2].tolist()) == {(40 + RADIUS) * SIDE + 100}
 
 
 @pytest.mark.parametrize("size", [(40, 900), (47, 400), (300, 300)])

@@ -11,6 +11,7 @@ from __future__ import annotations
 from functools import cached_property
 
 import cv2
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -55,28 +56,42 @@ class Surroundings:
         depth = torch.from_numpy(depth_of(self.mask.numpy())).flatten()
         return FADING ** -depth[self.targets].clamp(max=100)
 
+    @cached_property
+    def nearest(self) -> Tensor:
+        """The source nearest to each pixel: (h·w,)."""
+        return nearest_to(self.usable.reshape(self.height, self.width))
+
     def anywhere(self, count: int) -> Tensor:
         """Random sources, (count,)."""
         drawn = torch.randint(len(self.sources), (count,), generator=self.generator)
         return self.sources[drawn]
 
     def completed(self, field: Tensor) -> Tensor:
-        """A field (N,) whose unusable places are replaced: by the nearest within, else at random.
+        """A field (N,) whose unusable places are replaced by the nearest usable ones.
 
-        A patch at the border of the picture isn't whole; one a few pixels further in is.
+        Where it has none at all, -1, it goes on as at the nearest target that has one: a place
+        from anywhere would be a speck. A patch at the border of the picture isn't whole; one a few
+        pixels further in is.
         """
-        y = torch.div(field, self.width, rounding_mode="floor")
-        within = y.clamp(RADIUS, self.height - RADIUS - 1) * self.width
-        within += (field % self.width).clamp(RADIUS, self.width - RADIUS - 1)
-        field = torch.where(field < 0, field, within)
-        wrong = ~self.usable[field.clamp(min=0)] | (field < 0)
-        field[wrong] = self.anywhere(int(wrong.sum()))
-        return field
+        found = torch.zeros_like(self.usable)
+        found[self.targets[field >= 0]] = True
+        if not found.any():
+            return self.anywhere(len(field))
+        by = nearest_to(found.reshape(self.height, self.width))[self.targets]
+        pairs = zip(self.at(self.targets), self.at(by), strict=True)
+        down, across = (here - there for here, there in pairs)
+        y, x = self.at(field[self.place[by]])
+        y, x = (y + down).clamp(0, self.height - 1), (x + across).clamp(0, self.width - 1)
+        return self.nearest[y * self.width + x]
+
+    def at(self, places: Tensor) -> tuple[Tensor, Tensor]:
+        """Rows and columns of pixels."""
+        return torch.div(places, self.width, rounding_mode="floor"), places % self.width
 
     def moved(self, places: Tensor, down: Tensor | int, across: Tensor | int) -> Tensor:
         """Pixels moved by so much; -1 where that is no source."""
-        y = torch.div(places, self.width, rounding_mode="floor") + down
-        x = places % self.width + across
+        y, x = self.at(places)
+        y, x = y + down, x + across
         within = (y >= 0) & (y < self.height) & (x >= 0) & (x < self.width)
         found = torch.where(within, y * self.width + x, 0)
         return torch.where(within & self.usable[found], found, -1)
@@ -173,8 +188,8 @@ def look(
 
 def neighbour(around: Surroundings, down: int, across: int) -> Tensor:
     """For each target the number of the one so far from it, -1 where there is none: (N,)."""
-    y = torch.div(around.targets, around.width, rounding_mode="floor") + down
-    x = around.targets % around.width + across
+    y, x = around.at(around.targets)
+    y, x = y + down, x + across
     within = (y >= 0) & (y < around.height) & (x >= 0) & (x < around.width)
     return torch.where(within, around.place[torch.where(within, y * around.width + x, 0)], -1)
 
@@ -199,7 +214,7 @@ def agree(around: Surroundings, field: Tensor, weight: Tensor) -> Tensor:
     """Each pixel of the hole as the patches over it say, by their weights: (3, h, w)."""
     pixels = around.rgb.flatten(1).T.contiguous()  # (h·w, 3)
     hole = around.mask.flatten().nonzero()[:, 0]
-    y, x = torch.div(hole, around.width, rounding_mode="floor"), hole % around.width
+    y, x = around.at(hole)
     total, weights = torch.zeros(len(hole), 3), torch.full((len(hole), 1), 1e-20)
     for dy in range(-RADIUS, RADIUS + 1):
         for dx in range(-RADIUS, RADIUS + 1):
@@ -213,6 +228,17 @@ def agree(around: Surroundings, field: Tensor, weight: Tensor) -> Tensor:
     return pixels.T.reshape(around.rgb.shape)
 
 
+def nearest_to(places: Tensor) -> Tensor:
+    """Of some places (h, w), one at least, the one nearest to each pixel: (h·w,)."""
+    chosen = places.numpy()
+    _, labels = cv2.distanceTransformWithLabels(
+        (~chosen).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5, labelType=cv2.DIST_LABEL_PIXEL
+    )
+    number = np.zeros(labels.max() + 1, np.int64)
+    number[labels[chosen]] = np.flatnonzero(chosen)
+    return torch.from_numpy(number[labels].ravel())
+
+
 def widened(mask: Tensor, by: int = RADIUS) -> Tensor:
     """Every pixel whose patch meets the hole; or the hole and so many pixels around it."""
     square = cv2.getStructuringElement(cv2.MORPH_RECT, (2 * by + 1,) * 2)
@@ -223,11 +249,10 @@ def enlarged(field: Tensor, coarse: Surroundings, fine: Surroundings) -> Tensor:
     """The field of half the size as a beginning at the full one: (N,)."""
     places = torch.full((coarse.height * coarse.width,), -1)
     places[coarse.targets] = field
-    y = torch.div(fine.targets, fine.width, rounding_mode="floor")
-    x = fine.targets % fine.width
+    y, x = fine.at(fine.targets)
     at = (y // 2).clamp(max=coarse.height - 1) * coarse.width
     theirs = places[at + (x // 2).clamp(max=coarse.width - 1)]
-    v = 2 * torch.div(theirs, coarse.width, rounding_mode="floor") + y % 2
-    u = 2 * (theirs % coarse.width) + x % 2
+    v, u = coarse.at(theirs)
+    v, u = 2 * v + y % 2, 2 * u + x % 2
     within = (theirs >= 0) & (v < fine.height) & (u < fine.width)
     return torch.where(within, v * fine.width + u, -1)

@@ -2,7 +2,8 @@
 
 Where a drawing lacks the texture that it should have, it is made of pieces of its picture instead:
 little of what is thin, more of what is wide. So the network says what belongs where, and the photo
-what it looks like from near; and in a wide hole in something smooth, a smooth drawing stays.
+what it looks like from near. A drawing stays where it is as lively as it should be, since it fits,
+and where the pieces are livelier than that: in a wide hole in a smooth sky they would be specks.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ Range = tuple[float, float]
 THIN_RIM = 6, 14  # pixels from what is known: the drawing alone, and whole pieces, in thin places
 THIN_SHARE = 0.3  # of pieces there, where they are so many times as lively as the drawing:
 THIN_DULL = 1.0, 4.0  # none up to the first, the share from the second on
+ALIEN = 3.0, 8.0  # times as lively as a place should be: pieces that don't belong, if any, if all
 STEPS, GRADUAL = 8, 2.0  # from thin to wide, and how gradual each is, pixels
 APPROXIMATELY = 1.03  # OpenCV measures distances nearly
 MARGIN = 8  # pixels of the drawing beyond those, which pieces have to agree with
@@ -57,7 +59,7 @@ class Mixture:
 
 MIXTURES = {
     Texture.some: Mixture((12, 20), (48, 64), (4, 10), (2, 6), share=0.35, dull=(4.0, 8.0)),
-    Texture.all: Mixture((8, 16), (16, 32), (2, 6), (0, 1), share=1.0, dull=(2.6, 5.3)),
+    Texture.all: Mixture((8, 16), (16, 32), (2, 6), (0, 1), share=1.0, dull=(1.5, 3.0)),
 }
 
 
@@ -79,10 +81,22 @@ def textured(rgb: Tensor, mask: Mask, drawn: Tensor, much: Texture = DEFAULT) ->
     if found is None:
         return drawn
     made = in_tones(drawn, found, wide, widest)
-    thin = THIN_SHARE * dullness(drawn, liveliness(made, sought), sought, THIN_DULL)
-    broad = dullness(drawn, expected_liveliness(start), sought, mixture.dull)
-    share = inside * mixed(wide, thin, mixed(widest, mixture.share, 1.0) * broad)
+    thin, broad = dullness(start, made, mixture.dull)
+    most = mixed(widest, mixture.share, 1.0)
+    share = inside * mixed(wide, THIN_SHARE * thin, most * broad)
     return composite(drawn, sought, mixed(share, drawn, made))
+
+
+def dullness(level: Level, made: Tensor, dull: Range) -> tuple[Tensor, Tensor]:
+    """Where a drawing lacks texture that pieces (3, h, w) have: in thin places, in wide: (h, w).
+
+    dull: how many times as lively as the drawing a wide place should be. 0 to 1; it is 0 where
+    pieces don't belong.
+    """
+    expected = expected_liveliness(level)
+    own, theirs = (liveliness(x, level.mask) for x in (level.drawn, made))
+    fit = 1 - exceeding(theirs / expected, ALIEN)
+    return fit * exceeding(theirs / own, THIN_DULL), fit * exceeding(expected / own, dull)
 
 
 def is_deep(depth: Tensor, much: Texture) -> bool:
@@ -130,16 +144,10 @@ def mixed(share: Tensor, a: Tensor | float, b: Tensor | float) -> Tensor:
     return (1 - share) * a + share * b
 
 
-def dullness(drawn: Tensor, expected: Tensor, mask: Tensor, dull: Range) -> Tensor:
-    """Where in the holes (h, w) a drawing (3, h, w) lacks texture: 0 to 1.
-
-    expected: how lively it should be, (h, w). dull: how many times as lively as it is.
-
-    The network draws some texture itself, and what it draws fits: that is left alone.
-    """
-    begins, whole = (math.log(times) for times in dull)
-    more = torch.log(expected / liveliness(drawn, mask))
-    return ramp(more, begins, whole)
+def exceeding(times: Tensor, bounds: Range) -> Tensor:
+    """Ratios as 0 up to the first of the bounds, and 1 from the second on."""
+    begins, whole = (math.log(bound) for bound in bounds)
+    return ramp(torch.log(times), begins, whole)
 
 
 def expected_liveliness(level: Level) -> Tensor:
