@@ -34,7 +34,6 @@ from adacode_cli.restore.inpainting.patch_match import (
 from adacode_cli.restore.inpainting.synthesis import SMALLEST, levels_of, missing
 from adacode_cli.restore.inpainting.texture import (
     MIXTURES,
-    THIN_RIM,
     THIN_SHARE,
     dullness,
     expected_liveliness,
@@ -48,7 +47,7 @@ from tests.conftest import make_photo, tiny_config
 
 SIDE = 200
 HOLE = (slice(50, 150), slice(40, 160))
-RIM = THIN_RIM[1]
+RIM = 14  # pixels from what is known, from which on there is all that may be pieces
 
 
 def tiles() -> Tensor:
@@ -89,6 +88,14 @@ def test_a_pattern_goes_on_in_the_hole() -> None:
     truth = well_inside(rgb)
     assert inside.std() > 0.8 * truth.std()
     assert (inside - truth).abs().mean() < 0.05
+
+
+def test_a_stroke_takes_pieces_nearly_up_to_its_rim() -> None:
+    rgb, mask = tiles(), np.zeros((SIDE, SIDE), bool)
+    mask[40:160, 90:110] = True
+    drawn = flat(rgb, mask)
+    apart = (textured(rgb.masked_fill(torch.from_numpy(mask), 0.0), mask, drawn) - rgb).abs()
+    assert apart[:, 50:150, 94:106].mean() < 0.2 * (drawn - rgb).abs()[:, 50:150, 94:106].mean()
 
 
 def test_patches_take_the_tones_of_the_drawing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -302,7 +309,7 @@ def test_what_lies_in_the_hole_is_never_looked_at() -> None:
 def test_thin_holes_and_those_without_surroundings_stay_as_drawn() -> None:
     rgb = tiles()
     thin = np.zeros((SIDE, SIDE), bool)
-    thin[:, 80:92] = True
+    thin[:, 80:86] = True
     everything = np.ones((SIDE, SIDE), bool)
     for mask in (thin, everything):
         drawn = flat(rgb, mask)

@@ -25,8 +25,7 @@ from adacode_cli.restore.inpainting.pyramid import composite, smooth
 from adacode_cli.restore.inpainting.synthesis import Synthesis, levels_of, missing, synthesised
 
 Range = tuple[float, float]
-THIN_RIM = 6, 14  # pixels from what is known: the drawing alone, and whole pieces, in thin places
-THIN_SHARE = 0.3  # of pieces there, where they are so many times as lively as the drawing:
+THIN_SHARE = 0.3  # of pieces in thin places, if they are so many times as lively as the drawing:
 THIN_DULL = 1.0, 4.0  # none up to the first, the share from the second on
 ALIEN = 3.0, 8.0  # times as lively as a place should be: pieces that don't belong, if any, if all
 STEPS, GRADUAL = 8, 2.0  # from thin to wide, and how gradual each is, pixels
@@ -43,14 +42,16 @@ class Mixture:
 
     wide, widest: how far from what is known a place is in its middle, pixels. Thin places are
     drawn, with some pieces; in wide ones pieces have the tones of the drawing, and in the widest
-    their own. wide_rim, widest_rim: pixels from what is known, up to which there is the drawing
-    alone, and from which on there are whole pieces. share: of pieces in wide places; in the widest
-    they may be all. dull, for both: how many times as lively as the drawing a place should be, by
-    what is around; up to the first the drawing stays, from the second on pieces replace it.
+    their own. thin_rim, wide_rim, widest_rim: pixels from what is known, up to which there is the
+    drawing alone, and from which on there is all that may be pieces. share: of pieces in wide
+    places; in the widest they may be all. dull, for both: how many times as lively as the drawing
+    a place should be, by what is around; up to the first the drawing stays, from the second on
+    pieces replace it.
     """
 
     wide: Range
     widest: Range
+    thin_rim: Range
     wide_rim: Range
     widest_rim: Range
     share: float
@@ -58,8 +59,8 @@ class Mixture:
 
 
 MIXTURES = {
-    Texture.some: Mixture((12, 20), (48, 64), (4, 10), (2, 6), share=0.35, dull=(4.0, 8.0)),
-    Texture.all: Mixture((8, 16), (16, 32), (2, 6), (0, 1), share=1.0, dull=(1.5, 3.0)),
+    Texture.some: Mixture((12, 20), (48, 64), (6, 14), (4, 10), (2, 6), 0.35, dull=(4.0, 8.0)),
+    Texture.all: Mixture((4, 8), (16, 32), (3, 8), (1, 4), (0, 1), 1.0, dull=(1.5, 3.0)),
 }
 
 
@@ -101,7 +102,7 @@ def dullness(level: Level, made: Tensor, dull: Range) -> tuple[Tensor, Tensor]:
 
 def is_deep(depth: Tensor, much: Texture) -> bool:
     """Whether anything is so far from what is known that it needs texture."""
-    return much is not Texture.none and bool(depth.max() > THIN_RIM[0])
+    return much is not Texture.none and bool(depth.max() > MIXTURES[much].thin_rim[0])
 
 
 def in_tones(drawn: Tensor, found: Synthesis, wide: Tensor, widest: Tensor) -> Tensor:
@@ -129,7 +130,7 @@ def share_within(depth: Tensor, thin: float, wide: float) -> Tensor:
 
 def share_by_depth(depth: Tensor, wide: Tensor, widest: Tensor, mixture: Mixture) -> Tensor:
     """How much may be pieces, by depth (h, w): from their rim on only in wide places."""
-    rims = zip(THIN_RIM, mixture.wide_rim, mixture.widest_rim, strict=True)
+    rims = zip(mixture.thin_rim, mixture.wide_rim, mixture.widest_rim, strict=True)
     begins, whole = (mixed(widest, mixed(wide, a, b), c) for a, b, c in rims)
     return ramp(depth, begins, whole)
 
