@@ -378,7 +378,7 @@ def test_a_drawing_has_no_confetti() -> None:
     edge[0, :, 32:] = 1.0
     even = even_coloured(noise)
     assert torch.allclose(brightness(even), brightness(noise), atol=1e-5)
-    assert (even - brightness(even)).std() < 0.3 * (noise - brightness(noise)).std()
+    assert (even - brightness(even)).std() < 0.4 * (noise - brightness(noise)).std()
     assert (even_coloured(edge) - edge)[:, :, [0, 26, 38, 63]].abs().max() < 0.01
 
 

@@ -18,7 +18,7 @@ from adacode_cli.restore.tiling import OnTile
 
 Paint = Callable[[Tensor, Tensor], Tensor]  # rgb and mask → rgb
 MIRRORED = 0.42  # the mirror image's say; more wins fidelity and loses sharpness
-CONFETTI = 1.0  # pixels: how far a drawing's colours are smoothed
+CONFETTI = 0.9  # pixels: how far a drawing's colours are smoothed
 BT601 = (0.299, 0.587, 0.114)  # how bright red, green and blue are
 WHITE = 1.0  # what the published network was taught to take for a hole
 

@@ -59,7 +59,7 @@ class Mixture:
 
 
 MIXTURES = {
-    Texture.some: Mixture((12, 20), (48, 64), (6, 14), (4, 10), (2, 6), 0.35, dull=(4.0, 8.0)),
+    Texture.some: Mixture((12, 20), (48, 64), (6, 14), (4, 10), (2, 6), 0.35, dull=(3.0, 6.0)),
     Texture.all: Mixture((4, 8), (16, 32), (3, 8), (1, 4), (0, 1), 1.0, dull=(1.5, 3.0)),
 }
 
