@@ -16,6 +16,7 @@ from adacode_cli.restore.inpainting.montage import (
     Montage,
     cheapest,
     chosen,
+    finds_of,
     handed_on,
     places_of,
     propagated,
@@ -101,7 +102,7 @@ def test_shifts_are_found_in_what_the_drawing_looks_like() -> None:
     level = a_level(rgb, slice(20, 40), slice(50, 70))
     hinted = level._replace(drawn=rgb)  # a network that knows
     around = Surroundings(level.rgb, level.mask, level.unknown, torch.Generator().manual_seed(0))
-    shifts = shifts_of(hinted, around)
+    shifts = shifts_of(around, finds_of(hinted, around))
     assert set(shifts[:4, 1].abs().tolist()) <= {24, 48, 72}
     assert (shifts != 0).any(dim=1).all()
 

@@ -10,7 +10,7 @@ class Texture(str, Enum):
 
     none = "none"  # nothing
     some = "some"  # the widest holes, and a share of narrower ones: nearer to what was there
-    all = "all"  # whatever is dull: sharper
+    all = "all"  # whatever is dull and not very thin: sharper
 
     @classmethod
     def _missing_(cls, value: object) -> Texture:

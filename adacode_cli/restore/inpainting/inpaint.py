@@ -11,7 +11,7 @@ from torch import Tensor
 
 from adacode_cli.restore.inpainting.choice import DEFAULT, Texture
 from adacode_cli.restore.inpainting.holes import Hole, Mask, depth_of, find_holes
-from adacode_cli.restore.inpainting.pyramid import composite, double, halve, smooth
+from adacode_cli.restore.inpainting.pyramid import blurred, composite, double, halve
 from adacode_cli.restore.inpainting.texture import is_deep, textured
 from adacode_cli.restore.restorer import Restorer
 from adacode_cli.restore.tiling import OnTile
@@ -152,7 +152,7 @@ def fill(
 def even_coloured(rgb: Tensor) -> Tensor:
     """(3, h, w) without what is finest in its colours, which in a drawing is confetti."""
     gray = brightness(rgb)
-    return gray + smooth(rgb - gray, torch.ones_like(rgb[0], dtype=torch.bool), CONFETTI)
+    return gray + blurred(rgb - gray, CONFETTI)
 
 
 def levels_for(depth: float, side: int, filling: Filling) -> int:

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from adacode_cli.restore.inpainting.holes import depth_of
 from adacode_cli.restore.inpainting.patch_match import Surroundings, alike, widened
-from adacode_cli.restore.inpainting.pyramid import composite, half, halve
+from adacode_cli.restore.inpainting.pyramid import blurred, composite, half, halve
 
 SHIFTS = 70  # that the smallest picture chooses from
 FEW = 1500  # places for which all of them can be tried; for more of them fewer are
@@ -65,15 +65,17 @@ def places_of(level: Level) -> Tensor:
     return widened(level.mask, BAND)
 
 
-def shifts_of(level: Level, around: Surroundings) -> Tensor:
-    """The shifts by which most patches of the drawing find what they look like: (K, 2), y and x."""
+def finds_of(level: Level, around: Surroundings) -> Tensor:
+    """Where what each target's patch of the drawing looks like lies: (N,)."""
     drawn = composite(level.rgb, level.mask, level.drawn)
+    return alike(around, drawn, None, PASSES, max(around.height, around.width) // 2)[0]
+
+
+def shifts_of(around: Surroundings, finds: Tensor) -> Tensor:
+    """The shifts by which most patches found what they look like (N,): (K, 2), y and x."""
     height, width = around.height, around.width
-    field, _ = alike(around, drawn, None, PASSES, max(height, width) // 2)
-    down = torch.div(field, width, rounding_mode="floor") - torch.div(
-        around.targets, width, rounding_mode="floor"
-    )
-    across = field % width - around.targets % width
+    pairs = zip(around.at(finds), around.at(around.targets), strict=True)
+    down, across = (there - here for there, here in pairs)
     counted = np.zeros((2 * height + 1, 2 * width + 1), np.float32)
     np.add.at(counted, ((down + height).numpy(), (across + width).numpy()), 1)
     smoothed = cv2.GaussianBlur(counted, (0, 0), SPREAD)
@@ -277,6 +279,5 @@ def looks_of(rgb: Tensor) -> Tensor:
 
 def slow(rgb: Tensor) -> Tensor:
     """What varies slowly in (3, h, w), colours stronger than they are: (h·w, 3)."""
-    planes = [cv2.GaussianBlur(plane, (0, 0), TONES) for plane in rgb.numpy()]
-    tones = torch.from_numpy(np.stack(planes)).flatten(1).T.contiguous()
+    tones = blurred(rgb, TONES).flatten(1).T.contiguous()
     return torch.lerp(tones.mean(dim=1, keepdim=True), tones, COLOURS)

@@ -56,11 +56,6 @@ class Surroundings:
         depth = torch.from_numpy(depth_of(self.mask.numpy())).flatten()
         return FADING ** -depth[self.targets].clamp(max=100)
 
-    @cached_property
-    def nearest(self) -> Tensor:
-        """The source nearest to each pixel: (h·w,)."""
-        return nearest_to(self.usable.reshape(self.height, self.width))
-
     def anywhere(self, count: int) -> Tensor:
         """Random sources, (count,)."""
         drawn = torch.randint(len(self.sources), (count,), generator=self.generator)
@@ -69,20 +64,25 @@ class Surroundings:
     def completed(self, field: Tensor) -> Tensor:
         """A field (N,) whose unusable places are replaced by the nearest usable ones.
 
-        Where it has none at all, -1, it goes on as at the nearest target that has one: a place
-        from anywhere would be a speck. A patch at the border of the picture isn't whole; one a few
-        pixels further in is.
+        A place by lot would be a speck. Where a target has none, -1, it goes on as at the nearest
+        one that has. A patch at the border of the picture isn't whole; one a few pixels further in
+        is.
         """
-        found = torch.zeros_like(self.usable)
+        if ((field >= 0) & self.usable[field.clamp(min=0)]).all():
+            return field
+        usable, found = self.square(self.usable), torch.zeros_like(self.usable)
         found[self.targets[field >= 0]] = True
         if not found.any():
-            return self.anywhere(len(field))
-        by = nearest_to(found.reshape(self.height, self.width))[self.targets]
-        pairs = zip(self.at(self.targets), self.at(by), strict=True)
-        down, across = (here - there for here, there in pairs)
-        y, x = self.at(field[self.place[by]])
-        y, x = (y + down).clamp(0, self.height - 1), (x + across).clamp(0, self.width - 1)
-        return self.nearest[y * self.width + x]
+            return nearest_to(usable, self.targets)
+        by = nearest_to(self.square(found), self.targets)
+        places = zip(*(self.at(n) for n in (field[self.place[by]], self.targets, by)), strict=True)
+        y, x = (theirs + here - there for theirs, here, there in places)
+        y, x = y.clamp(0, self.height - 1), x.clamp(0, self.width - 1)
+        return nearest_to(usable, y * self.width + x)
+
+    def square(self, places: Tensor) -> Tensor:
+        """(h·w,) → (h, w)."""
+        return places.reshape(self.height, self.width)
 
     def at(self, places: Tensor) -> tuple[Tensor, Tensor]:
         """Rows and columns of pixels."""
@@ -228,15 +228,15 @@ def agree(around: Surroundings, field: Tensor, weight: Tensor) -> Tensor:
     return pixels.T.reshape(around.rgb.shape)
 
 
-def nearest_to(places: Tensor) -> Tensor:
-    """Of some places (h, w), one at least, the one nearest to each pixel: (h·w,)."""
+def nearest_to(places: Tensor, at: Tensor) -> Tensor:
+    """Of some places (h, w), one at least, the one nearest to each of some pixels (n,): (n,)."""
     chosen = places.numpy()
     _, labels = cv2.distanceTransformWithLabels(
         (~chosen).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5, labelType=cv2.DIST_LABEL_PIXEL
     )
     number = np.zeros(labels.max() + 1, np.int64)
     number[labels[chosen]] = np.flatnonzero(chosen)
-    return torch.from_numpy(number[labels].ravel())
+    return torch.from_numpy(number[labels.ravel()[at.numpy()]])
 
 
 def widened(mask: Tensor, by: int = RADIUS) -> Tensor:

@@ -32,6 +32,11 @@ def composite(rgb: Tensor, mask: Tensor, painted: Tensor) -> Tensor:
     return torch.where(mask, painted.clamp(0, 1), rgb)
 
 
+def blurred(x: Tensor, sigma: float) -> Tensor:
+    """What of (C, h, w) varies slowly."""
+    return torch.from_numpy(np.stack([cv2.GaussianBlur(p, (0, 0), sigma) for p in x.numpy()]))
+
+
 def smooth(x: Tensor, mask: Tensor, sigma: float) -> Tensor:
     """What of ``x`` (C, h, w) varies slowly, seen within some places (h, w) alone."""
     within = mask.float().numpy()

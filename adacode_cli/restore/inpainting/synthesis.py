@@ -10,7 +10,14 @@ import torch
 from torch import Tensor
 
 from adacode_cli.model.fill import fill_holes
-from adacode_cli.restore.inpainting.montage import FEW, Level, chosen, places_of, shifts_of
+from adacode_cli.restore.inpainting.montage import (
+    FEW,
+    Level,
+    chosen,
+    finds_of,
+    places_of,
+    shifts_of,
+)
 from adacode_cli.restore.inpainting.patch_match import (
     Surroundings,
     agree,
@@ -56,7 +63,9 @@ def synthesised(levels: list[Level]) -> Synthesis | None:
         return None
     if around.mask.numel() > LARGEST:
         return None
-    field = chosen(levels[begin:], shifts_of(levels[begin], around))[around.targets]
+    finds = finds_of(levels[begin], around)
+    field = chosen(levels[begin:], shifts_of(around, finds))[around.targets]
+    field = torch.where(field < 0, finds, field)
     made, field = fitted(around, field, search=begin == 0)
     for level in reversed(levels[:begin]):
         before, around = around, around_of(level, generator)

@@ -44,9 +44,9 @@ class Mixture:
     drawn, with some pieces; in wide ones pieces have the tones of the drawing, and in the widest
     their own. thin_rim, wide_rim, widest_rim: pixels from what is known, up to which there is the
     drawing alone, and from which on there is all that may be pieces. share: of pieces in wide
-    places; in the widest they may be all. dull, for both: how many times as lively as the drawing
-    a place should be, by what is around; up to the first the drawing stays, from the second on
-    pieces replace it.
+    places; in the widest they may be all. dull, for these two: how many times as lively as the
+    drawing a place should be, by what is around; up to the first the drawing stays, from the second
+    on pieces replace it.
     """
 
     wide: Range
@@ -59,8 +59,24 @@ class Mixture:
 
 
 MIXTURES = {
-    Texture.some: Mixture((12, 20), (48, 64), (6, 14), (4, 10), (2, 6), 0.35, dull=(3.0, 6.0)),
-    Texture.all: Mixture((4, 8), (16, 32), (3, 8), (1, 4), (0, 1), 1.0, dull=(1.5, 3.0)),
+    Texture.some: Mixture(
+        wide=(12, 20),
+        widest=(48, 64),
+        thin_rim=(6, 14),
+        wide_rim=(4, 10),
+        widest_rim=(2, 6),
+        share=0.35,
+        dull=(3.0, 6.0),
+    ),
+    Texture.all: Mixture(
+        wide=(4, 8),
+        widest=(16, 32),
+        thin_rim=(3, 8),
+        wide_rim=(1, 4),
+        widest_rim=(0, 1),
+        share=1.0,
+        dull=(1.5, 3.0),
+    ),
 }
 
 
@@ -82,17 +98,17 @@ def textured(rgb: Tensor, mask: Mask, drawn: Tensor, much: Texture = DEFAULT) ->
     if found is None:
         return drawn
     made = in_tones(drawn, found, wide, widest)
-    thin, broad = dullness(start, made, mixture.dull)
+    thin, broad = lacking(start, made, mixture.dull)
     most = mixed(widest, mixture.share, 1.0)
     share = inside * mixed(wide, THIN_SHARE * thin, most * broad)
     return composite(drawn, sought, mixed(share, drawn, made))
 
 
-def dullness(level: Level, made: Tensor, dull: Range) -> tuple[Tensor, Tensor]:
-    """Where a drawing lacks texture that pieces (3, h, w) have: in thin places, in wide: (h, w).
+def lacking(level: Level, made: Tensor, dull: Range) -> tuple[Tensor, Tensor]:
+    """Where a drawing lacks texture that pieces (3, h, w) have: if it is thin, if not: (h, w).
 
-    dull: how many times as lively as the drawing a wide place should be. 0 to 1; it is 0 where
-    pieces don't belong.
+    dull: how many times as lively as the drawing a place that isn't thin should be. From 0 to 1;
+    0 where the pieces don't belong.
     """
     expected = expected_liveliness(level)
     own, theirs = (liveliness(x, level.mask) for x in (level.drawn, made))
