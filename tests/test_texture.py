@@ -122,7 +122,7 @@ def test_patches_take_the_tones_of_the_drawing(monkeypatch: pytest.MonkeyPatch) 
 
 
 def dull(drawn: Tensor, made: Tensor, around: Tensor, bounds: tuple[float, float]) -> list[Tensor]:
-    """Well inside of the hole: where a drawing lacks texture, in thin places and in wide."""
+    """Well inside of the hole: where a drawing lacks texture if it is thin, if not; the aliens."""
     mask = torch.from_numpy(a_hole())
     level = Level(torch.where(mask, 0.0, around), mask, drawn, mask)
     return [well_inside(x[None]) for x in lacking(level, made, bounds)]
@@ -136,23 +136,36 @@ def fainter(rgb: Tensor, times: float) -> Tensor:
 def test_a_drawing_as_lively_as_it_should_be_is_left_alone() -> None:
     rgb = tiles()
     made = rgb.roll((5, 9), (1, 2))
-    thin, wide = dull(rgb, made, rgb, (1.5, 3.0))
+    thin, wide, alien = dull(rgb, made, rgb, (1.5, 3.0))
     assert thin.max() < 0.3
-    assert wide.max() == 0
-    for share in dull(flat(rgb, a_hole()), made, rgb, (1.5, 3.0)):
-        assert share.min() > 0.9
-    thin, wide = dull(fainter(rgb, 0.25), made, rgb, (8.0, 16.0))
+    assert wide.max() == alien.max() == 0
+    thin, wide, alien = dull(flat(rgb, a_hole()), made, rgb, (1.5, 3.0))
+    assert min(thin.min(), wide.min()) > 0.9
+    assert alien.max() == 0
+    thin, wide, _ = dull(fainter(rgb, 0.25), made, rgb, (8.0, 16.0))
     assert thin.mean() == pytest.approx(1, abs=0.05)
     assert wide.max() == 0
 
 
-def test_pieces_that_are_too_lively_for_their_place_are_left_out() -> None:
+def test_pieces_that_are_too_lively_are_alien() -> None:
     rgb = tiles()
     calm, drawn = fainter(rgb, 0.02), flat(rgb, a_hole())
-    for share in dull(drawn, rgb, calm, (1.5, 3.0)):
-        assert share.max() == 0
-    for share in dull(drawn, calm, calm, (1.5, 3.0)):
-        assert share.min() > 0.9
+    assert dull(drawn, rgb, calm, (1.5, 3.0))[2].min() == 1
+    assert dull(drawn, calm, calm, (1.5, 3.0))[2].max() == 0
+
+
+def test_narrow_places_take_no_aliens(monkeypatch: pytest.MonkeyPatch) -> None:
+    mask = torch.from_numpy(a_hole())
+    calm = fainter(tiles(), 0.02)
+    drawn = flat(calm, a_hole())
+    monkeypatch.setattr(texture, "in_tones", lambda *_: torch.where(mask, tiles(), calm))
+
+    def changed() -> float:
+        return well_inside(textured(calm, a_hole(), drawn) - drawn).abs().max().item()
+
+    assert changed() > 0.1  # it is wide enough: a drawing there is fog
+    with_mixture(monkeypatch, widest=(70, 80))
+    assert changed() == 0
 
 
 def test_a_hole_should_be_as_lively_as_what_is_around_it() -> None:

@@ -3,7 +3,8 @@
 Where a drawing lacks the texture that it should have, it is made of pieces of its picture instead:
 little of what is thin, more of what is wide. So the network says what belongs where, and the photo
 what it looks like from near. A drawing stays where it is as lively as it should be, since it fits,
-and where the pieces are livelier than that: in a wide hole in a smooth sky they would be specks.
+and in narrow places where the pieces are livelier than that. In the widest, where it is fog, there
+is nothing to fall back on.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from adacode_cli.restore.inpainting.synthesis import Synthesis, levels_of, missi
 Range = tuple[float, float]
 THIN_SHARE = 0.3  # of pieces in thin places, if they are so many times as lively as the drawing:
 THIN_DULL = 1.0, 4.0  # none up to the first, the share from the second on
-ALIEN = 3.0, 8.0  # times as lively as a place should be: pieces that don't belong, if any, if all
+ALIEN = 3.0, 8.0  # times as lively as a narrow place should be: none of the pieces is alien; all
 STEPS, GRADUAL = 8, 2.0  # from thin to wide, and how gradual each is, pixels
 APPROXIMATELY = 1.03  # OpenCV measures distances nearly
 MARGIN = 8  # pixels of the drawing beyond those, which pieces have to agree with
@@ -98,22 +99,22 @@ def textured(rgb: Tensor, mask: Mask, drawn: Tensor, much: Texture = DEFAULT) ->
     if found is None:
         return drawn
     made = in_tones(drawn, found, wide, widest)
-    thin, broad = lacking(start, made, mixture.dull)
-    most = mixed(widest, mixture.share, 1.0)
-    share = inside * mixed(wide, THIN_SHARE * thin, most * broad)
-    return composite(drawn, sought, mixed(share, drawn, made))
+    thin, broad, alien = lacking(start, made, mixture.dull)
+    narrow = mixed(wide, THIN_SHARE * thin, mixture.share * broad) * (1 - alien)
+    return composite(drawn, sought, mixed(inside * mixed(widest, narrow, broad), drawn, made))
 
 
-def lacking(level: Level, made: Tensor, dull: Range) -> tuple[Tensor, Tensor]:
+def lacking(level: Level, made: Tensor, dull: Range) -> tuple[Tensor, Tensor, Tensor]:
     """Where a drawing lacks texture that pieces (3, h, w) have: if it is thin, if not: (h, w).
 
-    dull: how many times as lively as the drawing a place that isn't thin should be. From 0 to 1;
-    0 where the pieces don't belong.
+    And where the pieces are alien. All from 0 to 1. dull: how many times as lively as the drawing a
+    place that isn't thin should be.
     """
     expected = expected_liveliness(level)
     own, theirs = (liveliness(x, level.mask) for x in (level.drawn, made))
-    fit = 1 - exceeding(theirs / expected, ALIEN)
-    return fit * exceeding(theirs / own, THIN_DULL), fit * exceeding(expected / own, dull)
+    ratios = (theirs / own, THIN_DULL), (expected / own, dull), (theirs / expected, ALIEN)
+    thin, broad, alien = (exceeding(times, bounds) for times, bounds in ratios)
+    return thin, broad, alien
 
 
 def is_deep(depth: Tensor, much: Texture) -> bool:
