@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from adacode_cli.images.nearest import nearest
 from adacode_cli.images.picture import Plane
 
 
@@ -13,15 +14,8 @@ def fill_transparent(rgb: Plane, alpha: Plane) -> Plane:
     rgb: (3, H, W), alpha: (H, W). The network mixes neighbours; what files keep under full
     transparency, often black, would come out as a dark fringe.
     """
-    hidden = (alpha == 0).astype(np.uint8)
-    if hidden.all() or not hidden.any():
+    visible = alpha > 0
+    if visible.all() or not visible.any():
         return rgb
-    import cv2
-
-    _, labels = cv2.distanceTransformWithLabels(
-        hidden, cv2.DIST_L2, cv2.DIST_MASK_5, labelType=cv2.DIST_LABEL_PIXEL
-    )
-    visible = hidden == 0
-    colours = np.zeros((3, labels.max() + 1), np.float32)
-    colours[:, labels[visible]] = rgb[:, visible]
-    return np.ascontiguousarray(colours[:, labels])
+    labels, number = nearest(visible)
+    return np.ascontiguousarray(rgb.reshape(3, -1)[:, number][:, labels])

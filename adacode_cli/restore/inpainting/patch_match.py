@@ -11,11 +11,11 @@ from __future__ import annotations
 from functools import cached_property
 
 import cv2
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from adacode_cli.images.nearest import nearest
 from adacode_cli.restore.inpainting.holes import depth_of
 
 RADIUS = 3  # of a patch, pixels
@@ -230,12 +230,7 @@ def agree(around: Surroundings, field: Tensor, weight: Tensor) -> Tensor:
 
 def nearest_to(places: Tensor, at: Tensor) -> Tensor:
     """Of some places (h, w), one at least, the one nearest to each of some pixels (n,): (n,)."""
-    chosen = places.numpy()
-    _, labels = cv2.distanceTransformWithLabels(
-        (~chosen).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5, labelType=cv2.DIST_LABEL_PIXEL
-    )
-    number = np.zeros(labels.max() + 1, np.int64)
-    number[labels[chosen]] = np.flatnonzero(chosen)
+    labels, number = nearest(places.numpy())
     return torch.from_numpy(number[labels.ravel()[at.numpy()]])
 
 

@@ -39,7 +39,5 @@ def blurred(x: Tensor, sigma: float) -> Tensor:
 
 def smooth(x: Tensor, mask: Tensor, sigma: float) -> Tensor:
     """What of ``x`` (C, h, w) varies slowly, seen within some places (h, w) alone."""
-    within = mask.float().numpy()
-    share = np.maximum(cv2.GaussianBlur(within, (0, 0), sigma), 1e-6)
-    parts = [cv2.GaussianBlur(plane * within, (0, 0), sigma) / share for plane in x.numpy()]
-    return torch.from_numpy(np.stack(parts))
+    within = mask.to(x)[None]
+    return blurred(x * within, sigma) / blurred(within, sigma).clamp(min=1e-6)
