@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from adacode_cli.images.target import Target, nearest, passes
+from adacode_cli.images.wanted_size import WantedSize, passes, scale_for
 from tests.conftest import Command, make_photo, rows, tiny_model
 
 USE = ("--weights", "tiny.safetensors")
@@ -91,10 +91,10 @@ def test_a_sheet_shows_before_and_after(tmp_path: Path, adacode: Command) -> Non
 
 
 def test_the_nearest_model_is_used_as_often_as_it_takes() -> None:
-    assert [nearest(f, [2, 4]) for f in (1.5, 2, 2.1, 4, 8)] == [2, 2, 4, 4, 4]
+    assert [scale_for(f, [2, 4]) for f in (1.5, 2, 2.1, 4, 8)] == [2, 2, 4, 4, 4]
     assert [passes(f, 4) for f in (1.5, 4, 4.01, 16, 17)] == [1, 1, 2, 2, 3]
     assert [passes(f, 2) for f in (2, 3, 8)] == [1, 2, 3]
-    assert Target(fit=(100, 100)).size_for((50, 200)) == (50, 200)
+    assert WantedSize(fit=(100, 100)).size_for((50, 200)) == (50, 200)
 
 
 def test_python_takes_and_returns_every_kind_of_image(tiny_weights: Path) -> None:

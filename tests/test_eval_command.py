@@ -101,6 +101,14 @@ def test_every_task_is_scored_beside_what_anyone_could_do(
     assert len(again["photos"]) == 1
 
 
+def test_without_texture_the_network_is_scored_once(
+    clean: Path, tmp_path: Path, adacode: Command
+) -> None:
+    words = ("--task", "inpaint", "--weights", save_tiny(tmp_path, "inpaint", 1), "--every", "3")
+    told = json.loads(adacode("eval", clean, *words, "--texture", "none", "--json").stdout)
+    assert told["mean"].keys() == {"Telea", "Navier-Stokes", "adacode"}
+
+
 def test_coarser_weights_are_scored_beside_the_exact_ones(
     clean: Path, tmp_path: Path, adacode: Command
 ) -> None:

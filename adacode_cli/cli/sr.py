@@ -20,7 +20,7 @@ from adacode_cli.errors import UsageError
 
 if TYPE_CHECKING:
     from adacode_cli.images.picture import Picture, PictureInBands
-    from adacode_cli.images.target import Target
+    from adacode_cli.images.wanted_size import WantedSize
     from adacode_cli.restore.folder import Worker
     from adacode_cli.restore.tiling import OnTile
 
@@ -89,14 +89,14 @@ def sr(
     Each result is a PNG named after its photo, NAME_x4.png. Of a folder, the pictures
     directly in it are restored, and those that have a result already are left alone.
     """
-    from adacode_cli.images.target import Target, parse_fit
+    from adacode_cli.images.wanted_size import WantedSize, parse_fit
     from adacode_cli.weights import catalogue
     from adacode_cli.weights.between import between
 
     box = parse_fit(fit) if fit is not None else None
     wish = (scale, width, height, long_edge, short_edge, megapixels, box)
     asked = any(value is not None for value in wish)
-    name, target = choose(pictures, weights, Target(*wish) if asked else None)
+    name, wanted = choose(pictures, weights, WantedSize(*wish) if asked else None)
     if fidelity is not None:
         name = str(between(name, fidelity, catalogue.BUNDLED))  # as --weights takes it
     sheets = beside(pictures, "--compare", compare, ".png")
@@ -108,12 +108,12 @@ def sr(
         restorer = pictures.restorer(name, "sr", device)
 
         def process(picture: Picture, on_tile: OnTile) -> Picture | PictureInBands:
-            if target.size_for(picture.size) == picture.size:
+            if wanted.size_for(picture.size) == picture.size:
                 if if_larger is IfLarger.skip:
                     raise LeftAlone(LARGE_ENOUGH)
                 return picture.noting(f"{LARGE_ENOUGH}: copied as it is")
             sheet = sheets.place(picture)
-            restored = enlarge_picture(restorer, picture, target, on_tile)
+            restored = enlarge_picture(restorer, picture, wanted, on_tile)
             return compared(picture, restored, sheet) if sheet else restored
 
         return Worker(process, str(restorer.device))
@@ -122,12 +122,12 @@ def sr(
         pictures,
         Operation(
             name="sr",
-            suffix=target.suffix,
+            suffix=wanted.suffix,
             weights=name,
             load=load,
-            settings={"target": target},
-            resize=target.size_for,
-            timed=target.scale is not None,
+            settings={"wanted": wanted},
+            resize=wanted.size_for,
+            timed=wanted.scale is not None,
         ),
     )
 
@@ -144,42 +144,42 @@ def compared(picture: Picture, restored: Picture | PictureInBands, sheet: Path) 
 
 
 def choose(
-    pictures: PictureOptions, weights: str | None, target: Target | None
-) -> tuple[str, Target]:
+    pictures: PictureOptions, weights: str | None, wanted: WantedSize | None
+) -> tuple[str, WantedSize]:
     """The weights' name, and the size: what was asked for, else the model's own scale.
 
     Without a name it is the bundled model nearest above the magnification; where several
     pictures need several, the largest. Raises ``UsageError``, or ``WeightsError``.
     """
-    from adacode_cli.images.target import Target, nearest
+    from adacode_cli.images.wanted_size import WantedSize, scale_for
     from adacode_cli.weights import catalogue
 
     problems.show_logs()
     if weights is not None:
-        return weights, target or Target(scale=catalogue.scale_of(weights))
+        return weights, wanted or WantedSize(scale=catalogue.scale_of(weights))
     scales = [model.scale for model in catalogue.BUNDLED.values() if model.task == "sr"]
     if not scales:
         raise UsageError("no bundled model can sr; use --weights FILE, or official-x4")
-    target = target or Target(scale=max(scales))
-    scale = nearest(factor_of(pictures, target), scales)
+    wanted = wanted or WantedSize(scale=max(scales))
+    scale = scale_for(factor_of(pictures, wanted), scales)
     name = catalogue.default_for("sr", scale)
     assert name is not None
-    return name, target
+    return name, wanted
 
 
-def factor_of(pictures: PictureOptions, target: Target) -> float:
+def factor_of(pictures: PictureOptions, wanted: WantedSize) -> float:
     """How many times larger it is to be; for several pictures of any size, without bound."""
     import math
 
     from adacode_cli.images.picture import PictureError
     from adacode_cli.images.read import read_size
 
-    if target.scale is not None:
-        return target.scale
+    if wanted.scale is not None:
+        return wanted.scale
     only = pictures.inputs[0]
     if len(pictures.inputs) > 1 or not only.is_file():
         return math.inf
     try:
-        return target.factor(read_size(only))
+        return wanted.factor(read_size(only))
     except (PictureError, OSError):
         return math.inf  # the plan will say what is wrong with it

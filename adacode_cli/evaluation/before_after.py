@@ -9,7 +9,7 @@ from adacode_cli.evaluation.sheet import DETAIL, most_different
 from adacode_cli.evaluation.weight_sheet import PANEL, beside
 from adacode_cli.images.alpha import fill_transparent
 from adacode_cli.images.picture import Picture, Plane
-from adacode_cli.images.target import by_bicubic
+from adacode_cli.images.wanted_size import by_bicubic
 from adacode_cli.images.write import to_bytes
 
 LEAST = 2  # how many times a detail is magnified

@@ -146,11 +146,13 @@ def methods_for(
             OURS: lambda case: restorer(to_tensor(case.damaged)),
         }
     if protocol.task == "inpaint":
+        ours: dict[str, Method] = {OURS: lambda case: fill(case, restorer, texture)}
+        if texture is not Texture.none:
+            ours = {ALONE: lambda case: fill(case, restorer, Texture.none), **ours}
         return {
             "Telea": lambda case: opencv_fill(case, cv2.INPAINT_TELEA),
             "Navier-Stokes": lambda case: opencv_fill(case, cv2.INPAINT_NS),
-            ALONE: lambda case: fill(case, restorer, Texture.none),
-            OURS: lambda case: fill(case, restorer, texture),
+            **ours,
         }
     rounded = {f"{bits}-bit weights": Reconstruction(restorer, bits) for bits in weight_bits}
     return {OURS: Reconstruction(restorer, WHOLE), **rounded}

@@ -9,32 +9,32 @@ import torch
 
 from adacode_cli.images.alpha import fill_transparent
 from adacode_cli.images.picture import Picture, PictureInBands, Plane, Samples, whole
-from adacode_cli.images.target import Target, passes, resized
+from adacode_cli.images.wanted_size import WantedSize, passes, resized
 from adacode_cli.restore.restorer import Restorer
 from adacode_cli.restore.tiling import OnTile
 
 
 def restore_picture(restorer: Restorer, picture: Picture, on_tile: OnTile | None = None) -> Picture:
     """The restored picture at its depth, with its alpha and metadata."""
-    return whole(enlarge_picture(restorer, picture, Target(scale=restorer.scale), on_tile))
+    return whole(enlarge_picture(restorer, picture, WantedSize(scale=restorer.scale), on_tile))
 
 
 def enlarge_picture(
-    restorer: Restorer, picture: Picture, target: Target, on_tile: OnTile | None = None
+    restorer: Restorer, picture: Picture, wanted: WantedSize, on_tile: OnTile | None = None
 ) -> Picture | PictureInBands:
     """The same at any size: enlarged as often as it takes, then reduced once.
 
     A picture that is large enough comes back as it is. What the network's own magnification
     makes too large for one piece comes in bands, while they are computed.
     """
-    size = target.size_for(picture.size)
+    size = wanted.size_for(picture.size)
     if size == picture.size:
         return picture
     restorer.notes.clear()
     width, height = (restorer.scale * n for n in picture.size)
     if size == (width, height) and restorer.way(height, width).rows < height:
         return in_bands(restorer, picture, on_tile)
-    times = passes(target.factor(picture.size), restorer.scale)
+    times = passes(wanted.factor(picture.size), restorer.scale)
     rgb, alpha = picture.rgb, picture.alpha
     if alpha is not None:
         rgb = fill_transparent(rgb, alpha)

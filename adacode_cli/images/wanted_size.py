@@ -16,7 +16,7 @@ MOST = 32  # times larger
 
 
 @dataclass(frozen=True)
-class Target:
+class WantedSize:
     """The wanted size: one of these, the shape kept. Raises ``UsageError``.
 
     scale: times larger. width, height, long_edge, short_edge: pixels. megapixels: millions.
@@ -95,7 +95,7 @@ def passes(factor: float, scale: int) -> int:
     return count
 
 
-def nearest(factor: float, scales: list[int]) -> int:
+def scale_for(factor: float, scales: list[int]) -> int:
     """The least magnification at or above ``factor``, or the largest there is."""
     return min((s for s in scales if s >= factor - 1e-9), default=max(scales))
 
