@@ -70,7 +70,7 @@ def test_the_share_of_clean_patches_is_a_setting() -> None:
     with pytest.raises(UsageError, match=r"plain is 1\.5"):
         Settings(steps=1, plain=1.5)
     for amount in (-1, math.inf, math.nan):
-        for name in ("sharpen", "calm"):
+        for name in ("sharpen", "calm", "flat"):
             with pytest.raises(UsageError, match=f"{name} is"):
                 Settings(steps=1, **{name: amount})  # type: ignore[arg-type]
 
@@ -78,12 +78,14 @@ def test_the_share_of_clean_patches_is_a_setting() -> None:
 def test_a_sharpened_target_is_crisper_at_edges_alone() -> None:
     clean = np.full((64, 64, 3), 100, np.uint8)
     clean[:, 32:] = 150
+    clean[:, 31:33] = np.array([110, 140])[:, None]
     clean[:, :16] += np.arange(16, dtype=np.uint8)[:, None] % 2  # one level of noise
     crisp = sharpened(clean, 0.5)
     assert np.array_equal(crisp[:, :16], clean[:, :16])
     assert crisp[32, 31, 0] < clean[32, 31, 0]
     assert crisp[32, 32, 0] > clean[32, 32, 0]
     assert np.array_equal(sharpened(clean, 0), clean)
+    assert (crisp.min(), crisp.max()) == (100, 150)  # no halos
 
 
 def test_a_calm_target_has_its_edges_but_no_grain() -> None:

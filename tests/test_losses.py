@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -138,6 +139,36 @@ def test_every_loss_of_the_stages_can_be_computed() -> None:
     terms = losses.terms(LOSSES, c)
     assert list(terms) == list(LOSSES)
     assert all(t.ndim == 0 and torch.isfinite(t) for t in terms.values())
+
+
+def an_edge_between_flat_halves() -> Tensor:
+    """(1, 3, 32, 64): slopes of three levels a pixel, a step of some 60 in the middle."""
+    levels = 3 * (torch.arange(64) % 32)
+    levels[32:] += 150
+    return (levels / 255).expand(1, 3, 32, 64)
+
+
+def test_slopes_are_flat_and_edges_are_not() -> None:
+    there = losses.structure(an_edge_between_flat_halves(), flat=8)
+    assert there.shape == (1, 1, 32, 64)
+    assert there[..., 30:34].min() > 0.9
+    assert there[..., :16].max() == there[..., 48:].max() == 0
+    assert losses.structure(an_edge_between_flat_halves(), flat=2)[..., :16].min() > 0
+
+
+def test_where_it_is_flat_only_l1_looks() -> None:
+    restored, clean = tiny_model()(torch.rand(1, 3, 8, 16)), an_edge_between_flat_halves()
+    restored.image.retain_grad()
+    eye: Any = Eye()
+    sighted = losses.Compared(restored, clean, perceptual=eye, judge=lambda x: x.mean(), flat=8)
+    for names in (["perceptual"], ["content"], ["adversarial"], ["reconstruction"]):
+        restored.image.grad = None
+        torch.autograd.backward(losses.terms(names, sighted)[names[0]], retain_graph=True)
+        assert restored.image.grad is not None
+        slopes = restored.image.grad.abs()
+        assert slopes[..., 30:34].min() > 0
+        assert (slopes[..., :16].max() > 0) == (names == ["reconstruction"])
+    assert losses.Compared(restored, clean).judged is restored.image
 
 
 def test_known_pixels_are_not_trained_on() -> None:

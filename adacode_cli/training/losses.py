@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from adacode_cli.evaluation.metrics import fine_detail
+from adacode_cli.evaluation.metrics import blur, fine_detail, gaussian, luma
 from adacode_cli.model.adacode import Restoration
 from adacode_cli.model.codebook import Quantised
 from adacode_cli.training.perceptual import SMALLEST, PerceptualNetwork
@@ -18,6 +19,7 @@ from adacode_cli.training.perceptual import SMALLEST, PerceptualNetwork
 RESIZED = 0.25  # of the steps, for the perceptual loss
 SMALLEST_ERROR = 1e-4  # 40 dB: beyond, an image is as good as any
 TEMPERATURE = 0.5  # of the contrast (paper, section 4.1)
+NEAR = 7  # pixels across: what is this near to an edge counts as one
 
 
 def reconstruction(image: Tensor, clean: Tensor) -> Tensor:
@@ -68,6 +70,20 @@ def evenness(image: Tensor) -> Tensor:
         places = detail[:, : h // 4 * 4, : w // 4 * 4].reshape(b, h // 4, 4, w // 4, 4)
         power, mean = places.square().mean(dim=(0, 1, 3)), places.mean(dim=(0, 1, 3))  # (4, 4)
         return power.std(correction=0) / power.mean().clamp(min=1e-8) + mean.std(correction=0)
+
+
+def structure(clean: Tensor, flat: float) -> Tensor:
+    """Where (B, 3, H, W) has edges or texture: (B, 1, H, W), 0 where it is flat, up to 1.
+
+    Slopes of ``flat`` (of 255 a pixel, after a small blur) and less are none, twice as steep
+    ones are whole; up to some ``NEAR`` pixels around them count likewise.
+    """
+    y = blur(luma(clean.float())[:, None], gaussian(1.0, radius=3).to(clean.device))
+    down, right = y[..., 2:, 1:-1] - y[..., :-2, 1:-1], y[..., 1:-1, 2:] - y[..., 1:-1, :-2]
+    slope = torch.hypot(down, right) / 2
+    steep = F.pad((slope / flat - 1).clamp(0, 1), (1, 1, 1, 1), mode="replicate")
+    near = F.max_pool2d(steep, NEAR, stride=1, padding=NEAR // 2)
+    return blur(near, gaussian(2.0, radius=5).to(clean.device))
 
 
 def codebook(quantised: list[Quantised]) -> Tensor:
@@ -157,12 +173,24 @@ class Compared:
     judge: Callable[[Tensor], Tensor] | None = None  # the discriminator's view
     meaning: Callable[[Tensor, Tensor], Tensor] | None = None  # merged, clean → semantic loss
     hole: Tensor | None = None  # (B, 1, H, W), 1 where only the network knows
+    flat: float = 0.0  # slopes, of 255 a pixel, that only L1 is to judge
 
     @property
     def shown(self) -> Tensor:
         """What a user gets: known pixels as they are, (B, 3, H, W)."""
         image = self.restored.image
         return image if self.hole is None else torch.where(self.hole > 0, image, self.clean)
+
+    @cached_property
+    def judged(self) -> Tensor:
+        """What those see who judge looks: the target itself where that is flat, (B, 3, H, W).
+
+        They ask for as much grain on a surface as the photo has, and can't say where; so on
+        flat surfaces they are not asked.
+        """
+        if not self.flat:
+            return self.shown
+        return self.clean + structure(self.clean, self.flat) * (self.shown - self.clean)
 
     @property
     def share(self) -> Tensor | float:
@@ -189,11 +217,11 @@ def image_terms(c: Compared) -> dict[str, Callable[[], Tensor]]:
     available["evenness"] = lambda: evenness(c.shown)
     if c.perceptual is not None:
         eye = c.perceptual
-        available["perceptual"] = lambda: eye(c.shown, c.clean) / c.share
-        available["content"] = lambda: eye.content(c.shown, c.clean) / c.share
+        available["perceptual"] = lambda: eye(c.judged, c.clean) / c.share
+        available["content"] = lambda: eye.content(c.judged, c.clean) / c.share
     if c.judge is not None:
         judge = c.judge
-        available["adversarial"] = lambda: judge(c.shown) / c.share
+        available["adversarial"] = lambda: judge(c.judged) / c.share
     return available
 
 

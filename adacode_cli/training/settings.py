@@ -33,6 +33,7 @@ class Settings:
     # Of super-resolution's targets:
     calm: float = 0.0  # of 255, all channels summed: differences that are smoothed away
     sharpen: float = 0.0  # × their difference to a blur is added at edges
+    flat: float = 0.0  # of 255 a pixel: slopes up to which L1 alone looks at the result
     learning_rate: float = 4e-4
     discriminator: str | None = None  # patches or unet, else the preset's
     discriminator_rate: float = 4e-4
@@ -71,7 +72,7 @@ class Settings:
 
     def check_patches(self) -> None:
         """Whether patches can be made so. Raises ``UsageError``."""
-        for name in ("calm", "sharpen"):
+        for name in ("calm", "sharpen", "flat"):
             if not 0 <= (amount := getattr(self, name)) < math.inf:
                 raise UsageError(f"{name} is {amount}; it must be a number from 0 up")
         if not 0 <= self.plain <= 1:

@@ -217,7 +217,7 @@ class Trainer:
             self.optimiser.step()
             self.optimiser.zero_grad()
             if self.adversary and "adversarial" in terms:
-                learned = self.adversary.learn(compared.shown, patch.clean, self.schedule())
+                learned = self.adversary.learn(compared.judged, patch.clean, self.schedule())
                 terms["discriminator"] = learned
         restored = compared.restored
         for book, quantised in zip(self.books, restored.quantised, strict=False):
@@ -268,6 +268,7 @@ class Trainer:
             judge=None if self.adversary is None else self.adversary.judge,
             meaning=meaning,
             hole=hole,
+            flat=self.settings.flat,
         )
 
     @torch.no_grad()
