@@ -71,10 +71,10 @@ def test_beliefs_tell_the_cheapest_of_all_choices_along_a_line() -> None:
 def test_a_seam_costs_nothing_between_the_same_shifts_and_what_is_seen_else() -> None:
     level = a_level(stripes(40, 80, 10), slice(10, 30), slice(30, 50))
     montage = Montage(level, torch.tensor([[0, 20], [0, 25], [0, 300]]))
-    choice = torch.arange(3).expand(montage.count, -1)
+    choice = torch.arange(3).expand(len(montage), -1)
     across, down = (montage.seams(first, second, choice) for first, second in montage.edges)
     assert across.shape[1:] == down.shape[1:] == (3, 3)
-    _, known = montage.seen(torch.arange(montage.count), choice)
+    _, known = montage.seen(torch.arange(len(montage)), choice)
     first, second = montage.edges[0]
     both = known[first, :2].all(dim=1) & known[second, :2].all(dim=1)
     assert both.sum() > 100
@@ -111,10 +111,10 @@ def test_the_finer_picture_chooses_among_what_is_best_around() -> None:
     level = a_level(stripes(40, 40, 8), slice(10, 30), slice(10, 30))
     shifts = torch.tensor([[0, 16], [0, -16]])
     fine, coarse = Montage(level, shifts), Montage(level.halved(), shifts // 2)
-    best = torch.arange(coarse.count)[:, None] % 2  # one label each
+    best = torch.arange(len(coarse))[:, None] % 2  # one label each
     handed = handed_on(best, coarse, fine)
-    assert handed.shape == (fine.count, 5)
-    for number in range(0, fine.count, 37):
+    assert handed.shape == (len(fine), 5)
+    for number in range(0, len(fine), 37):
         y, x = int(fine.y[number]) // 2, int(fine.x[number]) // 2
         assert handed[number, 0] == best[coarse.number[y * coarse.width + x], 0]
 
@@ -157,5 +157,5 @@ def test_fewer_shifts_are_tried_where_there_are_many_places() -> None:
     shifts = torch.arange(200).view(100, 2)
     few = Montage(a_level(stripes(40, 40, 8), slice(10, 20), slice(10, 20)), shifts)
     many = Montage(a_level(stripes(200, 300, 8), slice(20, 180), slice(20, 220)), shifts)
-    assert few.all_choices().shape == (few.count, SHIFTS)
-    assert many.all_choices().shape[1] ** 2 * many.count <= SHIFTS**2 * FEW
+    assert few.all_choices().shape == (len(few), SHIFTS)
+    assert many.all_choices().shape[1] ** 2 * len(many) <= SHIFTS**2 * FEW

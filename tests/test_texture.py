@@ -348,10 +348,10 @@ def test_every_vote_is_for_a_known_pixel() -> None:
     half = mask[::2, ::2]
     coarse = Surroundings(black[:, ::2, ::2], half, half, torch.Generator().manual_seed(1))
     around = Surroundings(black, mask, mask, torch.Generator().manual_seed(1))
-    field = coarse.anywhere(len(coarse.targets))
+    field = coarse.anywhere(len(coarse.pixels))
     field = around.completed(enlarged(field, coarse, around))
     assert around.usable[field].all()
-    votes = torch.full((len(around.targets),), 1e-9)  # however little they weigh
+    votes = torch.full((len(around.pixels),), 1e-9)  # however little they weigh
     assert agree(around, field, votes).min() >= 0
 
 
@@ -359,8 +359,8 @@ def test_where_nothing_was_found_it_goes_on_as_nearby() -> None:
     """Places from anywhere would be specks."""
     rgb, mask = tiles(), torch.from_numpy(a_hole())
     around = Surroundings(rgb, mask, mask, torch.Generator().manual_seed(1))
-    y, x = around.at(around.targets)
-    above = around.targets - 110 * SIDE  # known for the lower rows alone
+    y, x = around.at(around.pixels)
+    above = around.pixels - 110 * SIDE  # known for the lower rows alone
     field = torch.where((y >= 120) & (x % 7 > 0), above, -1)
     completed = around.completed(field)
     assert around.usable[completed].all()
@@ -370,7 +370,7 @@ def test_where_nothing_was_found_it_goes_on_as_nearby() -> None:
     nothing = around.completed(torch.full_like(field, -1))
     assert around.usable[nothing].all()
     # What lies nearest, nothing by lot.
-    away = [a - b for a, b in zip(around.at(nothing), around.at(around.targets), strict=True)]
+    away = [a - b for a, b in zip(around.at(nothing), around.at(around.pixels), strict=True)]
     assert max(x.abs().max() for x in away) <= 50 + RADIUS
 
 
@@ -390,7 +390,7 @@ def test_what_was_drawn_is_nothing_to_take_patches_from() -> None:
     sought[:60] = False  # above, the drawing is good enough
     around = Surroundings(rgb, sought, unknown, torch.Generator().manual_seed(1))
     assert not (around.usable.view_as(unknown) & widened(unknown)).any()
-    assert torch.equal(around.targets, widened(sought).flatten().nonzero()[:, 0])
+    assert torch.equal(around.pixels, widened(sought).flatten().nonzero()[:, 0])
 
 
 def test_a_few_components_tell_patches_apart_nearly_as_all_pixels_do() -> None:
@@ -454,13 +454,13 @@ def test_a_filling_that_is_too_dark_at_its_rim_is_lightened_within() -> None:
     rgb, mask = tiles(), torch.from_numpy(a_hole())
     shifted = torch.where(torch.arange(SIDE) < 30, rgb - 0.05, rgb)  # the same, but darker
     around = Surroundings(shifted, mask, mask, torch.Generator().manual_seed(1))
-    y, x = around.targets // SIDE, around.targets % SIDE
+    y, x = around.pixels // SIDE, around.pixels % SIDE
     field = y * SIDE + x % 9 + 9  # all is taken from the dark part, which repeats every 9 pixels
     lacks = missing(around, field)
     inside = lacks[:, HOLE[0], HOLE[1]]
     assert inside.mean() == pytest.approx(0.05, abs=0.005)
     assert not lacks[:, : HOLE[0].start - RADIUS].any()  # nothing is done for the rest
-    assert missing(around, around.targets).abs().max() == 0
+    assert missing(around, around.pixels).abs().max() == 0
     far = torch.where(torch.arange(SIDE) < 30, rgb - 9, rgb)  # nothing like it
     around = Surroundings(far, mask, mask, torch.Generator().manual_seed(1))
     assert missing(around, field).max() == pytest.approx(0.1)
@@ -471,7 +471,7 @@ def test_what_lies_at_the_border_is_shown_from_a_little_further_in() -> None:
     hole = none.clone()
     hole[:40, 80:120] = True
     around = Surroundings(rgb, hole, hole, torch.Generator().manual_seed(1))
-    field = torch.full_like(around.targets, 1 * SIDE + 150)  # a pixel from the upper border
+    field = torch.full_like(around.pixels, 1 * SIDE + 150)  # a pixel from the upper border
     assert (around.completed(field) == RADIUS * SIDE + 150).all()
     field[::2] = 30 * SIDE + 100  # in the hole: what is nearest to it outside
     completed = around.completed(field)

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from adacode_cli.restore.inpainting.holes import depth_of
 from adacode_cli.restore.inpainting.patch_match import Surroundings, alike, widened
+from adacode_cli.restore.inpainting.places import Places
 from adacode_cli.restore.inpainting.pyramid import blurred, composite, half, halve
 
 SHIFTS = 70  # that the smallest picture chooses from
@@ -74,7 +75,7 @@ def finds_of(level: Level, around: Surroundings) -> Tensor:
 def shifts_of(around: Surroundings, finds: Tensor) -> Tensor:
     """The shifts by which most patches found what they look like (N,): (K, 2), y and x."""
     height, width = around.height, around.width
-    pairs = zip(around.at(finds), around.at(around.targets), strict=True)
+    pairs = zip(around.at(finds), around.at(around.pixels), strict=True)
     down, across = (there - here for there, here in pairs)
     counted = np.zeros((2 * height + 1, 2 * width + 1), np.float32)
     np.add.at(counted, ((down + height).numpy(), (across + width).numpy()), 1)
@@ -105,9 +106,9 @@ def chosen(levels: list[Level], shifts: Tensor) -> Tensor:
         montage, best = finer, cheapest(choice, belief)
     assert montage is not None  # there is one level at least
     assert best is not None
-    pixel, known = montage.seen(torch.arange(montage.count), best[0][:, :1])
+    pixel, known = montage.seen(torch.arange(len(montage)), best[0][:, :1])
     field = torch.full((montage.height * montage.width,), -1)
-    field[montage.places] = torch.where(known, pixel, -1)[:, 0]
+    field[montage.pixels] = torch.where(known, pixel, -1)[:, 0]
     return field
 
 
@@ -130,7 +131,7 @@ def handed_on(best: Tensor, coarse: Montage, fine: Montage) -> Tensor:
     """
     y = (fine.y // 2).clamp(max=coarse.height - 1)
     x = (fine.x // 2).clamp(max=coarse.width - 1)
-    own = coarse.number[y * coarse.width + x]
+    own = coarse.number[coarse.pixel(y, x)[0]]
     choices = [best[own]]
     for dy, dx in ((0, 1), (1, 0), (0, -1), (-1, 0)):
         beside = (y + dy).clamp(0, coarse.height - 1) * coarse.width
@@ -139,21 +140,16 @@ def handed_on(best: Tensor, coarse: Montage, fine: Montage) -> Tensor:
     return torch.cat(choices, dim=1)
 
 
-class Montage:
+class Montage(Places):
     """The places of a level, and what a choice of shifts (K, 2), in its pixels, costs there.
 
     Costs are squared differences of pixels in [0, 1], of their colours and slopes.
     """
 
     def __init__(self, level: Level, shifts: Tensor) -> None:
+        super().__init__(places_of(level))
         self.level, self.shifts = level, shifts
-        self.height, self.width = level.mask.shape
-        self.places = places_of(level).flatten().nonzero()[:, 0]  # (N,)
-        self.count = len(self.places)
-        self.y = torch.div(self.places, self.width, rounding_mode="floor")
-        self.x = self.places % self.width
-        self.number = torch.full((self.height * self.width,), -1)
-        self.number[self.places] = torch.arange(self.count)
+        self.y, self.x = self.at(self.pixels)
         self.known = ~level.unknown.flatten()
         filled = composite(level.rgb, level.mask, level.drawn)
         self.looks, self.tones = looks_of(filled), slow(filled)  # (h·w, 5), (h·w, 3)
@@ -163,29 +159,26 @@ class Montage:
         """Neighbours: the numbers of places, and of those to the right; and of those below."""
         found = []
         for dy, dx in ((0, 1), (1, 0)):
-            y, x = self.y + dy, self.x + dx
-            within = (y < self.height) & (x < self.width)
-            theirs = self.number[torch.where(within, y * self.width + x, 0)]
-            linked = within & (theirs >= 0)
+            theirs = self.neighbours(dy, dx)
+            linked = theirs >= 0
             found.append((linked.nonzero()[:, 0], theirs[linked]))
         return found
 
     def all_choices(self) -> Tensor:
         """Every shift for each place, as far as all of their seams can be weighed: (N, C)."""
-        most = max(BEST, int(SHIFTS * min(1.0, FEW / self.count) ** 0.5))
-        return torch.arange(min(most, len(self.shifts))).expand(self.count, -1)
+        most = max(BEST, int(SHIFTS * min(1.0, FEW / len(self)) ** 0.5))
+        return torch.arange(min(most, len(self.shifts))).expand(len(self), -1)
 
     def is_possible(self, choice: Tensor) -> bool:
         """Whether nearly every place is shown something known by one of its shifts."""
-        known = self.seen(torch.arange(self.count), choice)[1]
+        known = self.seen(torch.arange(len(self)), choice)[1]
         return known.any(dim=1).float().mean().item() >= POSSIBLE
 
     def seen(self, numbers: Tensor, choice: Tensor) -> tuple[Tensor, Tensor]:
         """Which pixels shifts show at places (n,), and whether they are known: (n, C)."""
         down, across = self.shifts[choice].unbind(dim=2)
         y, x = self.y[numbers][:, None] + down, self.x[numbers][:, None] + across
-        within = (y >= 0) & (y < self.height) & (x >= 0) & (x < self.width)
-        pixel = torch.where(within, y * self.width + x, 0)
+        pixel, within = self.pixel(y, x)
         return pixel, within & self.known[pixel]
 
     def believed(self, choice: Tensor, heard: Tensor | float) -> Tensor:
@@ -203,11 +196,11 @@ class Montage:
         Around the hole it has to match what is there; within, to have the tones of the drawing.
         """
         mask = self.level.mask
-        pixel, known = self.seen(torch.arange(self.count), choice)
-        matched = (self.looks[pixel] - self.looks[self.places][:, None]).square().sum(2)
-        toned = (self.tones[pixel] - self.tones[self.places][:, None]).square().sum(2)
-        inside = mask.flatten()[self.places][:, None]
-        depth = torch.from_numpy(depth_of(mask.numpy())).flatten()[self.places][:, None]
+        pixel, known = self.seen(torch.arange(len(self)), choice)
+        matched = (self.looks[pixel] - self.looks[self.pixels][:, None]).square().sum(2)
+        toned = (self.tones[pixel] - self.tones[self.pixels][:, None]).square().sum(2)
+        inside = mask.flatten()[self.pixels][:, None]
+        depth = torch.from_numpy(depth_of(mask.numpy())).flatten()[self.pixels][:, None]
         least, more, over = BELIEVED
         own = torch.where(inside, (least + more * torch.exp(-depth / over)) * toned, matched)
         return torch.where(known, own, IMPOSSIBLE)

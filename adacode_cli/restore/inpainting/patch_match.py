@@ -17,6 +17,7 @@ from torch import Tensor
 
 from adacode_cli.images.nearest import nearest
 from adacode_cli.restore.inpainting.holes import depth_of
+from adacode_cli.restore.inpainting.places import Places
 
 RADIUS = 3  # of a patch, pixels
 SIDE = 2 * RADIUS + 1
@@ -30,31 +31,28 @@ NEARBY = 4  # pixels, of a guess where a beginning is given
 FADING = 1.3  # a filling's credibility falls by as much with each pixel from what is known
 
 
-class Surroundings:
+class Surroundings(Places):
     """What a hole may be filled from: (3, h, w) in [0, 1], and the hole (h, w).
 
-    unknown: the hole, and what else patches may not come from.
+    Its places are where a patch meets the hole. unknown: the hole, and what else patches may not
+    come from.
     """
 
     def __init__(
         self, rgb: Tensor, mask: Tensor, unknown: Tensor, generator: torch.Generator
     ) -> None:
+        super().__init__(widened(mask))
         self.rgb, self.mask, self.generator = rgb, mask, generator
-        self.height, self.width = mask.shape
-        touched = widened(mask)
-        self.targets = touched.flatten().nonzero()[:, 0]  # (N,) where a patch meets the hole
         inside = torch.zeros_like(mask)
         inside[RADIUS : self.height - RADIUS, RADIUS : self.width - RADIUS] = True
         self.usable = (inside & ~widened(unknown)).flatten()
         self.sources = self.usable.nonzero()[:, 0]
-        self.place = torch.full((self.height * self.width,), -1)  # of a pixel among the targets
-        self.place[self.targets] = torch.arange(len(self.targets))
 
     @cached_property
     def credibility(self) -> Tensor:
         """How far each target's patch can be trusted, by its distance from what is known: (N,)."""
         depth = torch.from_numpy(depth_of(self.mask.numpy())).flatten()
-        return FADING ** -depth[self.targets].clamp(max=100)
+        return FADING ** -depth[self.pixels].clamp(max=100)
 
     def anywhere(self, count: int) -> Tensor:
         """Random sources, (count,)."""
@@ -71,11 +69,11 @@ class Surroundings:
         if ((field >= 0) & self.usable[field.clamp(min=0)]).all():
             return field
         usable, found = self.square(self.usable), torch.zeros_like(self.usable)
-        found[self.targets[field >= 0]] = True
+        found[self.pixels[field >= 0]] = True
         if not found.any():
-            return nearest_to(usable, self.targets)
-        by = nearest_to(self.square(found), self.targets)
-        places = zip(*(self.at(n) for n in (field[self.place[by]], self.targets, by)), strict=True)
+            return nearest_to(usable, self.pixels)
+        by = nearest_to(self.square(found), self.pixels)
+        places = zip(*(self.at(n) for n in (field[self.number[by]], self.pixels, by)), strict=True)
         y, x = (theirs + here - there for theirs, here, there in places)
         y, x = y.clamp(0, self.height - 1), x.clamp(0, self.width - 1)
         return nearest_to(usable, y * self.width + x)
@@ -84,23 +82,17 @@ class Surroundings:
         """(h·w,) → (h, w)."""
         return places.reshape(self.height, self.width)
 
-    def at(self, places: Tensor) -> tuple[Tensor, Tensor]:
-        """Rows and columns of pixels."""
-        return torch.div(places, self.width, rounding_mode="floor"), places % self.width
-
-    def moved(self, places: Tensor, down: Tensor | int, across: Tensor | int) -> Tensor:
+    def moved(self, pixels: Tensor, down: Tensor | int, across: Tensor | int) -> Tensor:
         """Pixels moved by so much; -1 where that is no source."""
-        y, x = self.at(places)
-        y, x = y + down, x + across
-        within = (y >= 0) & (y < self.height) & (x >= 0) & (x < self.width)
-        found = torch.where(within, y * self.width + x, 0)
+        y, x = self.at(pixels)
+        found, within = self.pixel(y + down, x + across)
         return torch.where(within & self.usable[found], found, -1)
 
 
 def synthesise(around: Surroundings, start: Tensor, field: Tensor) -> tuple[Tensor, Tensor]:
     """The picture with its hole filled by patches that fit ``start``, and where they lie.
 
-    start: (3, h, w), with some filling. field: for each of ``around.targets``, the pixel at the
+    start: (3, h, w), with some filling. field: for each of ``around.pixels``, the pixel at the
     centre of what it looks like, to begin with.
     """
     field, apart = alike(around, start, field, 1, NEARBY)
@@ -115,8 +107,8 @@ def alike(
     field: where to begin, (N,); anywhere if None. farthest: pixels, of a guess. (N,) both.
     """
     shorter = Shorter(around)
-    known, wanted = shorter(around.rgb), shorter(drawn)[around.targets]  # (h·w, D), (N, D)
-    field = around.anywhere(len(around.targets)) if field is None else field
+    known, wanted = shorter(around.rgb), shorter(drawn)[around.pixels]  # (h·w, D), (N, D)
+    field = around.anywhere(len(around.pixels)) if field is None else field
     apart = distances(wanted, known, field)
     for _ in range(passes):
         field, apart = look(around, wanted, known, field, apart, farthest)
@@ -174,7 +166,7 @@ def look(
     """One pass: what neighbours found, then guesses ever nearer to what was found."""
     for step in (8, 1):
         for dy, dx in NEIGHBOURS:
-            seen = neighbour(around, step * dy, step * dx)
+            seen = around.neighbours(step * dy, step * dx)
             theirs = around.moved(field[seen.clamp(min=0)], -step * dy, -step * dx)
             field, apart = better(wanted, known, field, apart, torch.where(seen < 0, -1, theirs))
     reach = farthest
@@ -184,14 +176,6 @@ def look(
         field, apart = better(wanted, known, field, apart, around.moved(field, *offset))
         reach //= 2
     return field, apart
-
-
-def neighbour(around: Surroundings, down: int, across: int) -> Tensor:
-    """For each target the number of the one so far from it, -1 where there is none: (N,)."""
-    y, x = around.at(around.targets)
-    y, x = y + down, x + across
-    within = (y >= 0) & (y < around.height) & (x >= 0) & (x < around.width)
-    return torch.where(within, around.place[torch.where(within, y * around.width + x, 0)], -1)
 
 
 def better(
@@ -219,7 +203,7 @@ def agree(around: Surroundings, field: Tensor, weight: Tensor) -> Tensor:
     for dy in range(-RADIUS, RADIUS + 1):
         for dx in range(-RADIUS, RADIUS + 1):
             within = (y >= dy) & (y - dy < around.height) & (x >= dx) & (x - dx < around.width)
-            centre = around.place[torch.where(within, hole - dy * around.width - dx, hole)]
+            centre = around.number[torch.where(within, hole - dy * around.width - dx, hole)]
             says = torch.where(within, weight[centre], 0.0)[:, None]
             found = torch.where(within, field[centre] + dy * around.width + dx, 0)
             total.addcmul_(says, pixels.index_select(0, found))
@@ -242,12 +226,10 @@ def widened(mask: Tensor, by: int = RADIUS) -> Tensor:
 
 def enlarged(field: Tensor, coarse: Surroundings, fine: Surroundings) -> Tensor:
     """The field of half the size as a beginning at the full one: (N,)."""
-    places = torch.full((coarse.height * coarse.width,), -1)
-    places[coarse.targets] = field
-    y, x = fine.at(fine.targets)
-    at = (y // 2).clamp(max=coarse.height - 1) * coarse.width
-    theirs = places[at + (x // 2).clamp(max=coarse.width - 1)]
+    y, x = fine.at(fine.pixels)
+    below = (y // 2).clamp(max=coarse.height - 1), (x // 2).clamp(max=coarse.width - 1)
+    number = coarse.number[coarse.pixel(*below)[0]]
+    theirs = torch.where(number < 0, -1, field[number])
     v, u = coarse.at(theirs)
-    v, u = 2 * v + y % 2, 2 * u + x % 2
-    within = (theirs >= 0) & (v < fine.height) & (u < fine.width)
-    return torch.where(within, v * fine.width + u, -1)
+    found, within = fine.pixel(2 * v + y % 2, 2 * u + x % 2)
+    return torch.where(within & (theirs >= 0), found, -1)

@@ -57,14 +57,14 @@ def synthesised(levels: list[Level]) -> Synthesis | None:
     small = (n for n, level in enumerate(levels) if level.mask.numel() <= SMALL)
     for begin in reversed(range(next(small, len(levels) - 1) + 1)):
         around = around_of(levels[begin], generator)
-        if len(around.sources) >= max(FEWEST[0], FEWEST[1] * len(around.targets)):
+        if len(around.sources) >= max(FEWEST[0], FEWEST[1] * len(around.pixels)):
             break
     else:
         return None
     if around.mask.numel() > LARGEST:
         return None
     finds = finds_of(levels[begin], around)
-    field = chosen(levels[begin:], shifts_of(around, finds))[around.targets]
+    field = chosen(levels[begin:], shifts_of(around, finds))[around.pixels]
     field = torch.where(field < 0, finds, field)
     made, field = fitted(around, field, search=begin == 0)
     for level in reversed(levels[:begin]):
@@ -94,8 +94,8 @@ def missing(around: Surroundings, field: Tensor) -> Tensor:
     lighter or darker within. The differences are carried on harmonically, as in Poisson image
     editing (Pérez et al., 2003).
     """
-    known = ~around.mask.flatten()[around.targets]
-    at, rgb = around.targets[known], around.rgb.flatten(1)
+    known = ~around.mask.flatten()[around.pixels]
+    at, rgb = around.pixels[known], around.rgb.flatten(1)
     lacks = torch.zeros_like(around.rgb)
     rim = torch.zeros_like(around.mask)
     rim.flatten()[at] = True
