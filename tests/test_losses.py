@@ -57,6 +57,15 @@ def test_coarse_minds_tones_and_not_texture() -> None:
     assert losses.coarse(tone, clean).item() == pytest.approx(-20, abs=0.1)
 
 
+def test_fine_minds_texture_and_not_tones() -> None:
+    clean = torch.full((1, 3, 32, 32), 0.5)
+    texture, tone = clean.clone(), clean + 0.1
+    texture[..., ::2] += 0.1
+    texture[..., 1::2] -= 0.1
+    assert losses.fine(texture, clean).item() == pytest.approx(0.1, rel=0.02)
+    assert losses.fine(tone, clean).item() == pytest.approx(0, abs=1e-6)
+
+
 def test_a_pattern_of_four_pixels_is_uneven() -> None:
     torch.manual_seed(0)
     noise = torch.rand(4, 3, 64, 64)

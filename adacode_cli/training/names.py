@@ -7,6 +7,7 @@ LOSSES = (
     "reconstruction",
     "psnr",
     "coarse",
+    "fine",
     "perceptual",
     "content",
     "adversarial",
