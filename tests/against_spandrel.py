@@ -157,8 +157,8 @@ def report(rounds: list[dict[Contestant, Answer]]) -> None:
         pictures = [rounds[-1][x].restored.clip(0, 1) for x in (ours, who)]
         apart = 255 * np.abs(pictures[0] - pictures[1])
         print(
-            f"  a sample differs by {apart.max():.3f} levels at most, {apart.mean():.4f} on average;"
-            f" by more than one in {(apart > 1).mean():.4%}"
+            f"  a sample differs by {apart.max():.3f} levels at most, by {apart.mean():.4f} on"
+            f" average, by more than one in {(apart > 1).mean():.4%}"
         )
 
 

@@ -85,6 +85,21 @@ def test_a_pattern_of_four_pixels_is_uneven() -> None:
     assert losses.evenness(torch.full((1, 3, 16, 16), 0.5)).isfinite()
 
 
+def test_combs_that_cancel_are_combs() -> None:
+    image = torch.full((1, 3, 96, 192), 0.5)
+    smooth = losses.comb(image).item()
+    image[..., 1::4] += 0.1
+    everywhere = losses.comb(image).item()
+    image[..., 96:] = 1 - image[..., 96:]  # in one half brighter, in the other darker
+    assert losses.comb(image).item() > 0.8 * everywhere
+    thirds = torch.full((1, 3, 96, 192), 0.5)
+    thirds[..., 1::3] += 0.1
+    assert everywhere > 0.02
+    assert losses.comb(thirds).item() < 0.3 * everywhere
+    assert smooth == pytest.approx(0.001, abs=1e-4)  # no slope to divide by at 0
+    assert losses.comb(torch.rand(1, 3, 12, 8)).isfinite()
+
+
 def test_codes_by_hand() -> None:
     one, two = quantised([1.0, 0], [0.0, 1]), quantised([0.0, 0], [0.0, 3])
     assert losses.commitment([one, two]).item() == 5.5  # ((1 + 1) + 9) / 2

@@ -17,6 +17,8 @@ from adacode_cli.model.codebook import Quantised
 from adacode_cli.training.perceptual import SMALLEST, PerceptualNetwork
 
 RESIZED = 0.25  # of the steps, for the perceptual loss
+TEETH = 5  # 4×4 pixels in a row: how near is near by
+SMALLEST_COMB = 1e-6  # a quarter of a level, squared
 SMALLEST_ERROR = 1e-4  # 40 dB: beyond, an image is as good as any
 FINE = 1.2  # pixels: the blur that fine detail differs from
 TEMPERATURE = 0.5  # of the contrast (paper, section 4.1)
@@ -81,6 +83,23 @@ def evenness(image: Tensor) -> Tensor:
         places = detail[:, : h // 4 * 4, : w // 4 * 4].reshape(b, h // 4, 4, w // 4, 4)
         power, mean = places.square().mean(dim=(0, 1, 3)), places.mean(dim=(0, 1, 3))  # (4, 4)
         return power.std(correction=0) / power.mean().clamp(min=1e-8) + mean.std(correction=0)
+
+
+def comb(image: Tensor) -> Tensor:
+    """How much of the fine detail of (B, 3, H, W) repeats every four pixels, near by; ours.
+
+    ``evenness`` looks at the whole batch, where combs along one edge and streaks in one blurred
+    corner cancel. Here it is the mean of 4×4 pixels over ``TEETH`` by ``TEETH`` of them, as far
+    as it isn't even: its root mean square.
+    """
+    with torch.autocast(image.device.type, enabled=False):
+        detail = image.float() - blur(image.float(), gaussian(FINE, radius=5).to(image.device))
+        h, w = (n // 4 * 4 for n in detail.shape[-2:])
+        places = F.pixel_unshuffle(detail[..., :h, :w], 4)  # (B, 48, h/4, w/4)
+        mean = F.avg_pool2d(places, min(TEETH, h // 4, w // 4), stride=2)
+        mean = mean.reshape(len(mean), 3, 16, *mean.shape[-2:])
+        uneven = (mean - mean.mean(dim=2, keepdim=True)).square().mean(dim=2)  # (B, 3, ·, ·)
+        return (uneven + SMALLEST_COMB).sqrt().mean()
 
 
 def structure(clean: Tensor, flat: float) -> Tensor:
@@ -225,6 +244,7 @@ def image_terms(c: Compared) -> dict[str, Callable[[], Tensor]]:
     available = {"reconstruction": lambda: reconstruction(c.shown, c.clean) / c.share}
     available["psnr"] = lambda: psnr(c.shown, c.clean, c.shares)
     available["coarse"] = lambda: coarse(c.shown, c.clean, c.shares)
+    available["comb"] = lambda: comb(c.shown)
     available["fine"] = lambda: fine(c.shown, c.clean) / c.share
     available["evenness"] = lambda: evenness(c.shown)
     if c.perceptual is not None:

@@ -12,6 +12,7 @@ LOSSES = (
     "content",
     "adversarial",
     "evenness",
+    "comb",
     "codebook",
     "commitment",
     "semantic",
