@@ -85,7 +85,8 @@ def test_a_sharpened_target_is_crisper_at_edges_alone() -> None:
     assert crisp[32, 31, 0] < clean[32, 31, 0]
     assert crisp[32, 32, 0] > clean[32, 32, 0]
     assert np.array_equal(sharpened(clean, 0), clean)
-    assert (crisp.min(), crisp.max()) == (100, 150)  # no halos
+    steep = sharpened(clean, 5)
+    assert (steep.min(), steep.max()) == (90, 160)  # a fifth of the step, however much
 
 
 def test_a_calm_target_has_its_edges_but_no_grain() -> None:

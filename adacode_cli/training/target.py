@@ -18,7 +18,8 @@ RADIUS = 2.0  # pixels: the standard deviation of the blur that sharpening compa
 EDGE = 6.0  # of 255: differences that are sharpened
 NEAR = 7  # pixels across: where calming looks for pixels that are alike
 SPREAD = 2.5  # pixels: how fast those further away count less
-REACH = 5  # pixels across: sharpening goes to no tone that isn't there
+REACH = 5  # pixels across: the tones there
+BEYOND = 0.2  # of their range, so far beyond it may sharpening go
 
 
 @dataclass(frozen=True)
@@ -52,8 +53,8 @@ def sharpened(clean: Image, amount: float) -> Image:
 
     With a narrower blur than Real-ESRGAN's. Where a pixel differs from its surroundings by more
     than ``EDGE``, it is applied, fading out over some ``RADIUS`` pixels; elsewhere are noise and
-    what is out of focus, which stay. No pixel leaves the range of those around it: edges get
-    steeper, and no halos.
+    what is out of focus, which stay. No pixel goes far ``BEYOND`` the tones around it: edges get
+    steeper, without wide halos.
     """
     if not amount:
         return clean
@@ -62,4 +63,6 @@ def sharpened(clean: Image, amount: float) -> Image:
     edges = cv2.GaussianBlur((np.abs(detail) > EDGE).astype(np.float32), (0, 0), RADIUS)
     square = np.ones((REACH, REACH), np.uint8)
     darkest, lightest = cv2.erode(clean, square), cv2.dilate(clean, square)
-    return np.clip(to_bytes(pixels + amount * edges * detail), darkest, lightest)
+    beyond = BEYOND * (lightest.astype(np.float32) - darkest)
+    crisp = np.clip(pixels + amount * edges * detail, darkest - beyond, lightest + beyond)
+    return to_bytes(crisp)
