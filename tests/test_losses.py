@@ -92,6 +92,8 @@ def test_combs_that_cancel_are_combs() -> None:
     everywhere = losses.comb(image).item()
     image[..., 96:] = 1 - image[..., 96:]  # in one half brighter, in the other darker
     assert losses.comb(image).item() > 0.8 * everywhere
+    even = losses.evenness(image).item()  # its means cancel, and powers are only half of it
+    assert even < 0.6 * losses.evenness(image[..., :96]).item()
     thirds = torch.full((1, 3, 96, 192), 0.5)
     thirds[..., 1::3] += 0.1
     assert everywhere > 0.02
@@ -177,7 +179,8 @@ def test_slopes_are_flat_and_edges_are_not() -> None:
     assert there.shape == (1, 1, 32, 64)
     assert there[..., 30:34].min() > 0.9
     assert there[..., :16].max() == there[..., 48:].max() == 0
-    assert losses.structure(an_edge_between_flat_halves(), flat=2)[..., :16].min() > 0
+    assert losses.structure(an_edge_between_flat_halves(), flat=3.1)[..., :16].max() == 0
+    assert losses.structure(an_edge_between_flat_halves(), flat=2.9)[..., :16].min() > 0
 
 
 def test_where_it_is_flat_only_l1_looks() -> None:
@@ -203,6 +206,14 @@ def test_known_pixels_are_not_trained_on() -> None:
     expected = (restored.image - clean)[..., :8].abs().mean()
     found = losses.terms(["reconstruction"], c)["reconstruction"]
     assert found.item() == pytest.approx(expected.item())
+    for name in ("fine", "comb"):
+        restored, clean = tiny_model()(torch.rand(1, 3, 8, 8)), torch.rand(1, 3, 32, 32)
+        restored.image.retain_grad()
+        c = losses.Compared(restored, clean, hole=hole)
+        torch.autograd.backward(losses.terms([name], c)[name])
+        assert restored.image.grad is not None
+        assert restored.image.grad[..., :8].abs().min() > 0
+        assert restored.image.grad[..., 8:].abs().max() == 0
 
 
 def test_the_discriminator_judges_every_pixel() -> None:

@@ -23,6 +23,7 @@ from adacode_cli.restore.inpainting.montage import (
     shifts_of,
 )
 from adacode_cli.restore.inpainting.patch_match import Surroundings
+from adacode_cli.restore.inpainting.places import Places
 from tests.conftest import make_photo
 
 
@@ -159,3 +160,17 @@ def test_fewer_shifts_are_tried_where_there_are_many_places() -> None:
     many = Montage(a_level(stripes(200, 300, 8), slice(20, 180), slice(20, 220)), shifts)
     assert few.all_choices().shape == (len(few), SHIFTS)
     assert many.all_choices().shape[1] ** 2 * len(many) <= SHIFTS**2 * FEW
+
+
+def test_places_know_their_neighbours_and_the_borders() -> None:
+    marked = torch.tensor([[1, 0, 1], [1, 1, 0]]) > 0
+    places = Places(marked)
+    assert places.pixels.tolist() == [0, 2, 3, 4]
+    assert places.number.tolist() == [0, -1, 1, 2, 3, -1]
+    # To the right of 2 comes the next row's 3, which is no neighbour.
+    assert places.neighbours(0, 1).tolist() == [-1, -1, 3, -1]
+    assert places.neighbours(1, 0).tolist() == [2, -1, -1, -1]
+    assert places.neighbours(-1, -1).tolist() == [-1, -1, -1, 0]
+    beyond = torch.tensor([-1, 2, 1]), torch.tensor([0, 3, 1])
+    assert places.pixel(*beyond)[1].tolist() == [False, False, True]
+    assert places.nearest_pixel(*beyond).tolist() == [0, 5, 4]

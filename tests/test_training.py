@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from adacode_cli.errors import UsageError
 from adacode_cli.model import checkpoint
@@ -23,7 +24,12 @@ from adacode_cli.model.config import Task
 from adacode_cli.training.code_averages import CodeAverages, perplexity, usage
 from adacode_cli.training.damage import Degraded
 from adacode_cli.training.dataset import PatchDataset, find_classes
-from adacode_cli.training.discriminator import KINDS, PatchDiscriminator, UNetDiscriminator
+from adacode_cli.training.discriminator import (
+    KINDS,
+    Adversary,
+    PatchDiscriminator,
+    UNetDiscriminator,
+)
 from adacode_cli.training.recipes import Run, begin, damage_for, train_all
 from adacode_cli.training.settings import DISCRIMINATORS, Settings
 from adacode_cli.training.squeezenet import SqueezeFeatures
@@ -153,6 +159,23 @@ def test_another_discriminator_is_another_run(photos: Path, tmp_path: Path) -> N
     train(photos, tmp_path / "run", RESTORATION, settings(5, seconds=1e-9, **limits))
     with pytest.raises(UsageError, match="another discriminator"):
         train(photos, tmp_path / "run", RESTORATION, settings(5, discriminator="unet", **limits))
+
+
+def test_a_discriminator_learns_nothing_where_it_is_flat(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[bool] = []
+    learn = Adversary.learn
+
+    def watched(self: Adversary, image: Tensor, clean: Tensor, share: float) -> Tensor:
+        shown.append(torch.equal(image, clean))
+        return learn(self, image, clean, share)
+
+    monkeypatch.setattr(Adversary, "learn", watched)
+    for folder, flat in (("all", 1e6), ("none", 0.0)):
+        limits = {"losses": {"adversarial": 0.1}, "discriminator_width": 8, "flat": flat}
+        train(photos, tmp_path / folder, RESTORATION, settings(1, **limits))
+    assert shown == [True, False]
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -125,7 +126,7 @@ def sr(
             suffix=wanted.suffix,
             weights=name,
             load=load,
-            settings={"wanted": wanted},
+            settings={"size": asdict(wanted)},
             resize=wanted.size_for,
             timed=wanted.scale is not None,
         ),

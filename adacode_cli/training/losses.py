@@ -21,8 +21,9 @@ TEETH = 5  # 4×4 pixels in a row: how near is near by
 SMALLEST_COMB = 1e-6  # a quarter of a level, squared
 SMALLEST_ERROR = 1e-4  # 40 dB: beyond, an image is as good as any
 FINE = 1.2  # pixels: the blur that fine detail differs from
+LUMA_RANGE = 219  # levels from black to white
 TEMPERATURE = 0.5  # of the contrast (paper, section 4.1)
-NEAR = 7  # pixels across: what is this near to an edge counts as one
+NEAR = 7  # pixels across: what an edge makes an edge around it
 
 
 def reconstruction(image: Tensor, clean: Tensor) -> Tensor:
@@ -106,11 +107,11 @@ def structure(clean: Tensor, flat: float) -> Tensor:
     """Where (B, 3, H, W) has edges or texture: (B, 1, H, W), 0 where it is flat, up to 1.
 
     Slopes of ``flat`` (of 255 a pixel, after a small blur) and less are none, twice as steep
-    ones are whole; up to some ``NEAR`` pixels around them count likewise.
+    ones are whole; half of ``NEAR`` pixels around them count likewise, and fade out.
     """
     y = blur(luma(clean.float())[:, None], gaussian(1.0, radius=3).to(clean.device))
     down, right = y[..., 2:, 1:-1] - y[..., :-2, 1:-1], y[..., 1:-1, 2:] - y[..., 1:-1, :-2]
-    slope = torch.hypot(down, right) / 2
+    slope = 255 / LUMA_RANGE * torch.hypot(down, right) / 2
     steep = F.pad((slope / flat - 1).clamp(0, 1), (1, 1, 1, 1), mode="replicate")
     near = F.max_pool2d(steep, NEAR, stride=1, padding=NEAR // 2)
     return blur(near, gaussian(2.0, radius=5).to(clean.device))
@@ -213,10 +214,10 @@ class Compared:
 
     @cached_property
     def judged(self) -> Tensor:
-        """What those see who judge looks: the target itself where that is flat, (B, 3, H, W).
+        """What the perceptual and adversarial losses see, (B, 3, H, W).
 
-        They ask for as much grain on a surface as the photo has, and can't say where; so on
-        flat surfaces they are not asked.
+        They ask for as much grain on a surface as the photo has, and can't say where; so where
+        the target is flat they are shown the target itself.
         """
         if not self.flat:
             return self.shown
@@ -244,7 +245,7 @@ def image_terms(c: Compared) -> dict[str, Callable[[], Tensor]]:
     available = {"reconstruction": lambda: reconstruction(c.shown, c.clean) / c.share}
     available["psnr"] = lambda: psnr(c.shown, c.clean, c.shares)
     available["coarse"] = lambda: coarse(c.shown, c.clean, c.shares)
-    available["comb"] = lambda: comb(c.shown)
+    available["comb"] = lambda: comb(c.shown) / c.share
     available["fine"] = lambda: fine(c.shown, c.clean) / c.share
     available["evenness"] = lambda: evenness(c.shown)
     if c.perceptual is not None:

@@ -33,7 +33,7 @@ class Settings:
     # Of super-resolution's targets:
     calm: float = 0.0  # of 255, all channels summed: differences that are smoothed away
     sharpen: float = 0.0  # × their difference to a blur is added at edges
-    flat: float = 0.0  # of 255 a pixel: slopes up to which L1 alone looks at the result
+    flat: float = 0.0  # of 255 a pixel: slopes on which no perceptual or adversarial loss looks
     learning_rate: float = 4e-4
     discriminator: str | None = None  # patches or unet, else the preset's
     discriminator_rate: float = 4e-4

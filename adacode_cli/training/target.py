@@ -18,8 +18,8 @@ RADIUS = 2.0  # pixels: the standard deviation of the blur that sharpening compa
 EDGE = 6.0  # of 255: differences that are sharpened
 NEAR = 7  # pixels across: where calming looks for pixels that are alike
 SPREAD = 2.5  # pixels: how fast those further away count less
-REACH = 5  # pixels across: the tones there
-BEYOND = 0.2  # of their range, so far beyond it may sharpening go
+REACH = 5  # pixels across: sharpening may go beyond the tones there
+BEYOND = 0.2  # by so much of their range
 
 
 @dataclass(frozen=True)
@@ -53,8 +53,8 @@ def sharpened(clean: Image, amount: float) -> Image:
 
     With a narrower blur than Real-ESRGAN's. Where a pixel differs from its surroundings by more
     than ``EDGE``, it is applied, fading out over some ``RADIUS`` pixels; elsewhere are noise and
-    what is out of focus, which stay. No pixel goes far ``BEYOND`` the tones around it: edges get
-    steeper, without wide halos.
+    what is out of focus, which stay. A pixel may leave the range of the tones around it by
+    ``BEYOND`` of that range: edges get steeper, without wide halos.
     """
     if not amount:
         return clean

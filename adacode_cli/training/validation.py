@@ -15,6 +15,7 @@ from torch import Tensor
 
 from adacode_cli.evaluation.metrics import psnr_y
 from adacode_cli.model.adacode import Restoration
+from adacode_cli.training import losses
 from adacode_cli.training.damage import Damage, to_tensor
 from adacode_cli.training.dataset import load_photo
 from adacode_cli.training.perceptual import PerceptualNetwork
@@ -59,11 +60,14 @@ class Validation:
     def score(self, restore: Restore, weights: dict[str, float]) -> dict[str, float]:
         """``valid/psnr`` in dB, distances where there is a network, and their weighed loss."""
         psnr, distance, content, l1 = [], [0.0], [0.0], []
+        fine, comb = [], []  # what perceptual losses are blind to
         for clean, damaged in self.samples:
             restored = restore(damaged).image
             image = show(restored, clean, damaged)
             psnr.append(psnr_y(image[0], clean[0]))
             l1.append((image - clean).abs().mean().item())
+            fine.append(losses.fine(image, clean).item())
+            comb.append(losses.comb(image).item())
             if self.perceptual is not None:
                 pair = [picture.to(restored.device) for picture in (image, clean)]
                 distance.append(self.perceptual.loss(*pair).item())
@@ -80,6 +84,8 @@ class Validation:
         loss = by_l1 * off + weights.get("perceptual", 0.0) * far
         loss += weights.get("content", 0.0) * other
         loss -= weights.get("psnr", 0.0) * told["valid/psnr"]
+        loss += weights.get("fine", 0.0) * float(np.mean(fine))
+        loss += weights.get("comb", 0.0) * float(np.mean(comb))
         return {**told, "valid/loss": loss}
 
     @torch.no_grad()

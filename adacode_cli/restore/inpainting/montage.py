@@ -67,7 +67,7 @@ def places_of(level: Level) -> Tensor:
 
 
 def finds_of(level: Level, around: Surroundings) -> Tensor:
-    """Where what each target's patch of the drawing looks like lies: (N,)."""
+    """Where what the drawing's patch around each place looks like lies: (N,)."""
     drawn = composite(level.rgb, level.mask, level.drawn)
     return alike(around, drawn, None, PASSES, max(around.height, around.width) // 2)[0]
 
@@ -129,13 +129,11 @@ def handed_on(best: Tensor, coarse: Montage, fine: Montage) -> Tensor:
 
     (N, C), the best first → (n, C + 4), the last four being each neighbour's best.
     """
-    y = (fine.y // 2).clamp(max=coarse.height - 1)
-    x = (fine.x // 2).clamp(max=coarse.width - 1)
-    own = coarse.number[coarse.pixel(y, x)[0]]
+    y, x = fine.y // 2, fine.x // 2
+    own = coarse.number[coarse.nearest_pixel(y, x)]
     choices = [best[own]]
     for dy, dx in ((0, 1), (1, 0), (0, -1), (-1, 0)):
-        beside = (y + dy).clamp(0, coarse.height - 1) * coarse.width
-        theirs = coarse.number[beside + (x + dx).clamp(0, coarse.width - 1)]
+        theirs = coarse.number[coarse.nearest_pixel(y + dy, x + dx)]
         choices.append(best[torch.where(theirs < 0, own, theirs), :1])
     return torch.cat(choices, dim=1)
 

@@ -50,7 +50,7 @@ class Surroundings(Places):
 
     @cached_property
     def credibility(self) -> Tensor:
-        """How far each target's patch can be trusted, by its distance from what is known: (N,)."""
+        """How far each place's patch can be trusted, by its distance from what is known: (N,)."""
         depth = torch.from_numpy(depth_of(self.mask.numpy())).flatten()
         return FADING ** -depth[self.pixels].clamp(max=100)
 
@@ -62,7 +62,7 @@ class Surroundings(Places):
     def completed(self, field: Tensor) -> Tensor:
         """A field (N,) whose unusable places are replaced by the nearest usable ones.
 
-        A place by lot would be a speck. Where a target has none, -1, it goes on as at the nearest
+        A place by lot would be a speck. Where a place has none, -1, it goes on as at the nearest
         one that has. A patch at the border of the picture isn't whole; one a few pixels further in
         is.
         """
@@ -75,8 +75,7 @@ class Surroundings(Places):
         by = nearest_to(self.square(found), self.pixels)
         places = zip(*(self.at(n) for n in (field[self.number[by]], self.pixels, by)), strict=True)
         y, x = (theirs + here - there for theirs, here, there in places)
-        y, x = y.clamp(0, self.height - 1), x.clamp(0, self.width - 1)
-        return nearest_to(usable, y * self.width + x)
+        return nearest_to(usable, self.nearest_pixel(y, x))
 
     def square(self, places: Tensor) -> Tensor:
         """(h·w,) → (h, w)."""
@@ -102,7 +101,7 @@ def synthesise(around: Surroundings, start: Tensor, field: Tensor) -> tuple[Tens
 def alike(
     around: Surroundings, drawn: Tensor, field: Tensor | None, passes: int, farthest: int
 ) -> tuple[Tensor, Tensor]:
-    """Where what looks like each target's patch of ``drawn`` (3, h, w) lies, and how far apart.
+    """Where what looks like ``drawn`` (3, h, w) around each place lies, and how far apart.
 
     field: where to begin, (N,); anywhere if None. farthest: pixels, of a guess. (N,) both.
     """
@@ -227,8 +226,7 @@ def widened(mask: Tensor, by: int = RADIUS) -> Tensor:
 def enlarged(field: Tensor, coarse: Surroundings, fine: Surroundings) -> Tensor:
     """The field of half the size as a beginning at the full one: (N,)."""
     y, x = fine.at(fine.pixels)
-    below = (y // 2).clamp(max=coarse.height - 1), (x // 2).clamp(max=coarse.width - 1)
-    number = coarse.number[coarse.pixel(*below)[0]]
+    number = coarse.number[coarse.nearest_pixel(y // 2, x // 2)]
     theirs = torch.where(number < 0, -1, field[number])
     v, u = coarse.at(theirs)
     found, within = fine.pixel(2 * v + y % 2, 2 * u + x % 2)

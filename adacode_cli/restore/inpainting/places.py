@@ -32,6 +32,10 @@ class Places:
         within = (y >= 0) & (y < self.height) & (x >= 0) & (x < self.width)
         return torch.where(within, y * self.width + x, 0), within
 
+    def nearest_pixel(self, y: Tensor, x: Tensor) -> Tensor:
+        """The pixels in rows and columns, at the border for those beyond it."""
+        return y.clamp(0, self.height - 1) * self.width + x.clamp(0, self.width - 1)
+
     def neighbours(self, down: int, across: int) -> Tensor:
         """The number of the place so far from each, -1 where there is none: (N,)."""
         y, x = self.at(self.pixels)
