@@ -188,13 +188,13 @@ def test_where_it_is_flat_only_l1_looks() -> None:
     restored.image.retain_grad()
     eye: Any = Eye()
     sighted = losses.Compared(restored, clean, perceptual=eye, judge=lambda x: x.mean(), flat=8)
-    for names in (["perceptual"], ["content"], ["adversarial"], ["reconstruction"]):
+    for name in ("perceptual", "content", "adversarial", "reconstruction"):
         restored.image.grad = None
-        torch.autograd.backward(losses.terms(names, sighted)[names[0]], retain_graph=True)
+        torch.autograd.backward(losses.terms([name], sighted)[name], retain_graph=True)
         assert restored.image.grad is not None
         slopes = restored.image.grad.abs()
         assert slopes[..., 30:34].min() > 0
-        assert (slopes[..., :16].max() > 0) == (names == ["reconstruction"])
+        assert (slopes[..., :16].max() > 0) == (name == "reconstruction")
     assert losses.Compared(restored, clean).judged is restored.image
 
 

@@ -21,6 +21,7 @@ from adacode_cli.errors import UsageError
 from adacode_cli.model import checkpoint
 from adacode_cli.model.adacode import AdaCode
 from adacode_cli.model.config import Task
+from adacode_cli.training import losses
 from adacode_cli.training.code_averages import CodeAverages, perplexity, usage
 from adacode_cli.training.damage import Degraded
 from adacode_cli.training.dataset import PatchDataset, find_classes
@@ -190,6 +191,17 @@ def test_settings_reach_the_patches(
     assert lesson.dataset.target == target
     if isinstance(lesson.dataset.damage, Degraded):
         assert lesson.dataset.damage.strengths.clean_chance == 0.6
+
+
+def test_the_best_weights_are_best_by_fine_detail_too(photos: Path) -> None:
+    model = tiny_model("sr", 4)
+    validation = Validation([photos / "cats" / "1.png"], damage_for(model.config))
+    clean, damaged = validation.samples[0]
+    image = model(damaged).image.detach().clamp(0, 1)
+    fine, comb = losses.fine(image, clean).item(), losses.comb(image).item()
+    without = validation.score(model, {})["valid/loss"]
+    with_both = validation.score(model, {"fine": 2.0, "comb": 3.0})["valid/loss"]
+    assert with_both == pytest.approx(without + 2 * fine + 3 * comb)
 
 
 def test_every_discriminator_has_its_name() -> None:

@@ -65,14 +65,18 @@ def grid(image: Tensor) -> float:
 
     Photos have about 0.12; above 0.2 a pattern may be visible, above 0.4 it is.
     """
-    detail = fine_detail(image[None])[0]
-    return max(periodicity(detail, period) for period in GRID_PERIODS)
+    found = fine_detail(image[None])[0]
+    return max(periodicity(found, period) for period in GRID_PERIODS)
 
 
 def fine_detail(images: Tensor) -> Tensor:
     """What a small blur takes from the luma: (B, 3, H, W) → (B, H, W)."""
-    y = luma(images)[:, None]
-    return (y - blur(y, gaussian(1.2, radius=5).to(y.device)))[:, 0]
+    return detail(luma(images)[:, None])[:, 0]
+
+
+def detail(x: Tensor) -> Tensor:
+    """What a small blur takes from (N, C, H, W)."""
+    return x - blur(x, gaussian(1.2, radius=5))
 
 
 def periodicity(detail: Tensor, period: int) -> float:
@@ -105,7 +109,7 @@ def blur(x: Tensor, kernel: Tensor, *, padding: bool = True) -> Tensor:
 
     Shifted pictures are added up: a CPU convolves single channels several times as slowly.
     """
-    radius = len(kernel) // 2
+    radius, kernel = len(kernel) // 2, kernel.to(x.device)
     if padding:
         x = F.pad(x, (radius,) * 4, mode="reflect")
     for side in (-2, -1):

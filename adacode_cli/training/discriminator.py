@@ -83,7 +83,7 @@ class PatchDiscriminator(nn.Module):
         nn.init.normal_(self.last.weight, std=0.01)  # at first all look alike
 
     def forward(self, image: Tensor) -> Tensor:
-        coarse = blur(image, torch.full((5,), 0.2, device=image.device))
+        coarse = blur(image, torch.full((5,), 0.2))
         x = torch.cat([2 * image - 1, DETAIL * (image - coarse)], dim=1)
         x = x.contiguous(memory_format=torch.channels_last)
         for layer in self.layers:

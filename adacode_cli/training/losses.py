@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from adacode_cli.evaluation.metrics import blur, fine_detail, gaussian, luma
+from adacode_cli.evaluation.metrics import blur, detail, fine_detail, gaussian, luma
 from adacode_cli.model.adacode import Restoration
 from adacode_cli.model.codebook import Quantised
 from adacode_cli.training.perceptual import SMALLEST, PerceptualNetwork
@@ -20,7 +20,6 @@ RESIZED = 0.25  # of the steps, for the perceptual loss
 TEETH = 5  # 4×4 pixels in a row: how near is near by
 SMALLEST_COMB = 1e-6  # a quarter of a level, squared
 SMALLEST_ERROR = 1e-4  # 40 dB: beyond, an image is as good as any
-FINE = 1.2  # pixels: the blur that fine detail differs from
 LUMA_RANGE = 219  # levels from black to white
 TEMPERATURE = 0.5  # of the contrast (paper, section 4.1)
 NEAR = 7  # pixels across: what an edge makes an edge around it
@@ -56,8 +55,7 @@ def fine(image: Tensor, clean: Tensor) -> Tensor:
     A perceptual loss rewards any hatching where texture can't be made out; the median of what
     might be there has none, and has those edges that are there.
     """
-    error = image.float() - clean.float()
-    return (error - blur(error, gaussian(FINE, radius=5).to(error.device))).abs().mean()
+    return detail(image.float() - clean.float()).abs().mean()
 
 
 def generator(judged: Tensor) -> Tensor:
@@ -78,10 +76,10 @@ def evenness(image: Tensor) -> Tensor:
     spread of power and of means over the 16 places; but over all images of a batch at once.
     """
     with torch.autocast(image.device.type, enabled=False):
-        detail = fine_detail(image.float())  # (B, H, W)
-        detail = detail / detail.std(dim=(1, 2), keepdim=True).clamp(min=0.022)
-        b, h, w = detail.shape
-        places = detail[:, : h // 4 * 4, : w // 4 * 4].reshape(b, h // 4, 4, w // 4, 4)
+        found = fine_detail(image.float())  # (B, H, W)
+        found = found / found.std(dim=(1, 2), keepdim=True).clamp(min=0.022)
+        b, h, w = found.shape
+        places = found[:, : h // 4 * 4, : w // 4 * 4].reshape(b, h // 4, 4, w // 4, 4)
         power, mean = places.square().mean(dim=(0, 1, 3)), places.mean(dim=(0, 1, 3))  # (4, 4)
         return power.std(correction=0) / power.mean().clamp(min=1e-8) + mean.std(correction=0)
 
@@ -94,9 +92,9 @@ def comb(image: Tensor) -> Tensor:
     as it isn't even: its root mean square.
     """
     with torch.autocast(image.device.type, enabled=False):
-        detail = image.float() - blur(image.float(), gaussian(FINE, radius=5).to(image.device))
-        h, w = (n // 4 * 4 for n in detail.shape[-2:])
-        places = F.pixel_unshuffle(detail[..., :h, :w], 4)  # (B, 48, h/4, w/4)
+        found = detail(image.float())
+        h, w = (n // 4 * 4 for n in found.shape[-2:])
+        places = F.pixel_unshuffle(found[..., :h, :w], 4)  # (B, 48, h/4, w/4)
         mean = F.avg_pool2d(places, min(TEETH, h // 4, w // 4), stride=2)
         mean = mean.reshape(len(mean), 3, 16, *mean.shape[-2:])
         uneven = (mean - mean.mean(dim=2, keepdim=True)).square().mean(dim=2)  # (B, 3, ·, ·)
@@ -109,12 +107,12 @@ def structure(clean: Tensor, flat: float) -> Tensor:
     Slopes of ``flat`` (of 255 a pixel, after a small blur) and less are none, twice as steep
     ones are whole; half of ``NEAR`` pixels around them count likewise, and fade out.
     """
-    y = blur(luma(clean.float())[:, None], gaussian(1.0, radius=3).to(clean.device))
+    y = blur(luma(clean.float())[:, None], gaussian(1.0, radius=3))
     down, right = y[..., 2:, 1:-1] - y[..., :-2, 1:-1], y[..., 1:-1, 2:] - y[..., 1:-1, :-2]
     slope = 255 / LUMA_RANGE * torch.hypot(down, right) / 2
     steep = F.pad((slope / flat - 1).clamp(0, 1), (1, 1, 1, 1), mode="replicate")
     near = F.max_pool2d(steep, NEAR, stride=1, padding=NEAR // 2)
-    return blur(near, gaussian(2.0, radius=5).to(clean.device))
+    return blur(near, gaussian(2.0, radius=5))
 
 
 def codebook(quantised: list[Quantised]) -> Tensor:

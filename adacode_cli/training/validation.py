@@ -26,6 +26,11 @@ GAP = 4
 # One colour a codebook, apart in hue and lightness.
 COLOURS = ((230, 159, 0), (86, 180, 233), (0, 158, 115), (204, 121, 167), (240, 228, 66))
 Restore = Callable[[Tensor], Restoration]
+# What perceptual losses are blind to, where it is trained on.
+FINEST: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "fine": losses.fine,
+    "comb": lambda image, _clean: losses.comb(image),
+}
 
 
 class Sample(NamedTuple):
@@ -59,15 +64,14 @@ class Validation:
     @torch.no_grad()
     def score(self, restore: Restore, weights: dict[str, float]) -> dict[str, float]:
         """``valid/psnr`` in dB, distances where there is a network, and their weighed loss."""
-        psnr, distance, content, l1 = [], [0.0], [0.0], []
-        fine, comb = [], []  # what perceptual losses are blind to
+        psnr, distance, content, l1, finest = [], [0.0], [0.0], [], []
+        weighed = [(weights[name], loss) for name, loss in FINEST.items() if name in weights]
         for clean, damaged in self.samples:
             restored = restore(damaged).image
             image = show(restored, clean, damaged)
             psnr.append(psnr_y(image[0], clean[0]))
             l1.append((image - clean).abs().mean().item())
-            fine.append(losses.fine(image, clean).item())
-            comb.append(losses.comb(image).item())
+            finest.append(sum(w * loss(image, clean).item() for w, loss in weighed))
             if self.perceptual is not None:
                 pair = [picture.to(restored.device) for picture in (image, clean)]
                 distance.append(self.perceptual.loss(*pair).item())
@@ -84,8 +88,7 @@ class Validation:
         loss = by_l1 * off + weights.get("perceptual", 0.0) * far
         loss += weights.get("content", 0.0) * other
         loss -= weights.get("psnr", 0.0) * told["valid/psnr"]
-        loss += weights.get("fine", 0.0) * float(np.mean(fine))
-        loss += weights.get("comb", 0.0) * float(np.mean(comb))
+        loss += float(np.mean(finest))
         return {**told, "valid/loss": loss}
 
     @torch.no_grad()

@@ -201,8 +201,8 @@ def agree(around: Surroundings, field: Tensor, weight: Tensor) -> Tensor:
     total, weights = torch.zeros(len(hole), 3), torch.full((len(hole), 1), 1e-20)
     for dy in range(-RADIUS, RADIUS + 1):
         for dx in range(-RADIUS, RADIUS + 1):
-            within = (y >= dy) & (y - dy < around.height) & (x >= dx) & (x - dx < around.width)
-            centre = around.number[torch.where(within, hole - dy * around.width - dx, hole)]
+            pixel, within = around.pixel(y - dy, x - dx)
+            centre = around.number[pixel]
             says = torch.where(within, weight[centre], 0.0)[:, None]
             found = torch.where(within, field[centre] + dy * around.width + dx, 0)
             total.addcmul_(says, pixels.index_select(0, found))
