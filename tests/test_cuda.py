@@ -297,3 +297,36 @@ def test_commands_draw_on_a_gpu(
     with Image.open(tmp_path / output) as out:
         assert out.size == (75 * scale, 50 * scale)
         assert np.asarray(out).std() > 10
+
+
+@pytest.mark.parametrize("name", ["lite-x4", "lite-x2"])
+def test_the_third_picture_of_a_size_is_recorded_and_the_next_replayed(name: str) -> None:
+    restorer = Restorer(load_model(name), CUDA, torch.bfloat16)
+    pictures = [picture(3, 90, 70) * share for share in (1.0, 0.8, 0.6, 0.4, 0.2)]
+    restored = [restorer.restore(each) for each in pictures]
+    assert restorer.replayer.recording is not None
+    for each, found in zip(pictures, restored, strict=True):
+        restorer.replayer.forget()
+        assert (restorer.restore(each) - found).abs().max() < 1 / 255
+    assert restorer.replayer.recording is None
+    restorer.restore(picture(3, 64, 64))
+    assert restorer.notes == []
+
+
+def test_the_published_network_is_recorded(tmp_path: Path) -> None:
+    torch.save({"params": filled_state(official_config("sr", 4))}, tmp_path / "x4.pth")
+    restorer = Restorer(load_model(tmp_path / "x4.pth"), CUDA, torch.bfloat16)
+    once, *others = (restorer.restore_any(picture(3, 64, 64)) for _ in range(4))
+    assert restorer.replayer.recording is not None
+    for other in others:
+        assert torch.allclose(once, other, rtol=1e-2, atol=1e-2 * once.abs().max().item())
+
+
+def test_a_network_that_was_elsewhere_is_recorded_anew() -> None:
+    restorer = Restorer(load_model("lite-x4"), CUDA, torch.float32)
+    image = picture(3, 40, 40)
+    wanted = [restorer.restore(image) for _ in range(4)][-1]
+    assert restorer.replayer.recording is not None
+    restorer.move_to(CPU)
+    assert restorer.replayer.recording is None
+    assert psnr(restorer.restore(image), wanted) > 40

@@ -41,6 +41,7 @@ def flop_by_stage(restorer: Restorer, picture: Tensor) -> ByStage:
 
 def share_out(restorer: Restorer, picture: Tensor, read: Callable[[], float]) -> ByStage:
     """How much ``read`` grows in one pass, by stage."""
+    restorer.replayer.forget()  # a recording has no stages
     with watched(restorer.model, read) as parts:
         began = read()
         restorer.restore_whole(picture)

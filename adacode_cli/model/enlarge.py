@@ -21,7 +21,7 @@ def enlarge(picture: Tensor, factor: int) -> Tensor:
     if factor == 1:
         return picture.float()
     channels = picture.shape[1]
-    kernel = lanczos_kernel(factor).to(picture.device).repeat(channels, 1, 1, 1)  # (C·f², 1, 7, 7)
+    kernel = lanczos_kernel(factor, picture.device).repeat(channels, 1, 1, 1)  # (C·f², 1, 7, 7)
     padded = F.pad(picture.float(), (RADIUS,) * 4, mode="replicate")
     with torch.autocast(picture.device.type, enabled=False):  # bf16 has fewer steps than a photo
         phases = F.conv2d(padded, kernel, groups=channels)  # (B, C·f², h, w)
@@ -30,11 +30,15 @@ def enlarge(picture: Tensor, factor: int) -> Tensor:
 
 @lru_cache
 @torch.inference_mode(mode=False)  # what is kept may be needed in training next
-def lanczos_kernel(factor: int) -> Tensor:
-    """The weights of a pixel's 7×7 neighbourhood for each of its f² parts: (f², 1, 7, 7)."""
+def lanczos_kernel(factor: int, device: torch.device) -> Tensor:
+    """The weights of a pixel's 7×7 neighbourhood for each of its f² parts: (f², 1, 7, 7).
+
+    They stay on ``device``: to a GPU, a copy each time would wait for all before it.
+    """
     phases = (torch.arange(factor) + 0.5) / factor - 0.5  # of a pixel, from its centre
     distance = torch.arange(-RADIUS, RADIUS + 1) - phases[:, None]  # (f, 7)
     window = torch.sinc(distance / RADIUS) * (distance.abs() < RADIUS)
     taps = torch.sinc(distance) * window
     taps = taps / taps.sum(dim=1, keepdim=True)
-    return torch.einsum("py,qx->pqyx", taps, taps).reshape(factor**2, 1, *[len(taps[0])] * 2)
+    weights = torch.einsum("py,qx->pqyx", taps, taps)
+    return weights.reshape(factor**2, 1, *[len(taps[0])] * 2).to(device)

@@ -44,7 +44,7 @@ def normalised(x: Tensor, groups: int, weight: Tensor, bias: Tensor, eps: float)
         variance = by_group[1].mean(2) + (by_group[0] - mean).square().mean(2)
         gain, offset = gain_and_offset(mean[..., 0], variance, weight, bias, eps)
         gain, offset = gain[..., None, None], offset[..., None, None]
-        return centred.mul_(gain).add_(offset + means * gain)
+        return torch.addcmul(offset + means * gain, centred, gain, out=centred)
 
 
 def gain_and_offset(

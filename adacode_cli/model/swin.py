@@ -66,6 +66,14 @@ def apart(rows: Tensor, columns: Tensor) -> Tensor:
     return torch.zeros(differ.shape, device=label.device).masked_fill(differ, -100.0)
 
 
+@lru_cache(maxsize=2)
+@torch.inference_mode(mode=False)
+def apart_in_whole(h: int, w: int, shift: int, device: torch.device) -> Tensor:
+    """``apart`` of a whole image, which every second block asks for: (windows, 64, 64)."""
+    rows, columns = (from_the_other_side(n, shift, device) for n in (h, w))
+    return apart(rows, columns)
+
+
 def from_the_other_side(length: int, count: int, device: torch.device) -> Tensor:
     """Labels after a cyclic shift by ``count``: 1 for what came around, (length,)."""
     return (torch.arange(length, device=device) >= length - count).long()
@@ -88,12 +96,14 @@ class WindowAttention(nn.Module):
         n, length, c = windows.shape  # (B·windows, 64, C)
         qkv = dense(windows, self.qkv).view(n, length, 3, HEADS, c // HEADS)
         q, k, v = qkv.permute(2, 0, 3, 1, 4)  # (B·windows, heads, 64, C/heads)
-        bias = self.bias_table[self.positions].permute(2, 0, 1)[None]  # (1, heads, 64, 64)
+        bias = self.bias_table.to(q.dtype)[self.positions]
+        bias = bias.permute(2, 0, 1)[None]  # (1, heads, 64, 64)
         if mask is not None:
-            repeats = n // mask.shape[0]
-            bias = (bias + mask[:, None]).repeat(repeats, 1, 1, 1)  # (B·windows, heads, 64, 64)
+            bias = bias + mask.to(q.dtype)[:, None]  # (windows, heads, 64, 64)
+        if mask is not None or q.is_cuda:  # where one for all windows would be no fused attention
+            bias = bias.repeat(n // bias.shape[0], 1, 1, 1)  # (B·windows, heads, 64, 64)
         # Of four dimensions, PyTorch has a fused attention for it.
-        out = F.scaled_dot_product_attention(q, k, v, attn_mask=bias.to(q.dtype))
+        out = F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
         return dense(out.transpose(1, 2).reshape(n, length, c), self.proj)
 
 
@@ -121,8 +131,12 @@ class SwinBlock(nn.Module):
     def whole(self, x: Tensor) -> Tensor:
         """The whole image: shifted windows go around its borders, and don't look across."""
         x = x.permute(0, 2, 3, 1)  # (B, h, w, C)
-        rows = from_the_other_side(x.shape[1], self.shift, x.device)
-        return self.after_attention(x, self.attend(self.norm1(x), rows, self.shift))
+        mask = None
+        if self.shift:
+            # Only on a GPU, which takes longer to be told than to do it, is it kept.
+            ask = apart_in_whole if x.is_cuda else apart_in_whole.__wrapped__
+            mask = ask(*x.shape[1:3], self.shift, x.device)
+        return self.after_attention(x, self.attend(self.norm1(x), mask, self.shift))
 
     def band(self, x: Tensor, above: int, below: int) -> Tensor:
         """A band of rows of the image, between borders of windows.
@@ -133,16 +147,16 @@ class SwinBlock(nn.Module):
         y = F.pad(self.norm1(x), (0, 0, 0, 0, above, below))
         rows = torch.zeros(y.shape[1], dtype=torch.long, device=x.device)
         rows[:above], rows[len(rows) - below :] = 1, 1
-        y = self.attend(y, rows, 0)[:, above : above + x.shape[1]]
-        return self.after_attention(x, y)
-
-    def attend(self, y: Tensor, rows: Tensor, down: int) -> Tensor:
-        """(B, h, w, C) → the same. rows: their labels. down: how far windows go around."""
-        b, h, w, c = y.shape
-        forth, back = order(h, w, down, self.shift, y.device)
         mask = None
         if self.shift:
-            mask = apart(rows, from_the_other_side(w, self.shift, y.device))
+            mask = apart(rows, from_the_other_side(x.shape[2], self.shift, x.device))
+        y = self.attend(y, mask, 0)[:, above : above + x.shape[1]]
+        return self.after_attention(x, y)
+
+    def attend(self, y: Tensor, mask: Tensor | None, down: int) -> Tensor:
+        """(B, h, w, C) → the same. mask: of the windows. down: how far they go around."""
+        b, h, w, c = y.shape
+        forth, back = order(h, w, down, self.shift, y.device)
         windows = y.reshape(b, h * w, c).index_select(1, forth).view(-1, WINDOW**2, c)
         seen = self.attention(windows, mask)
         return seen.view(b, h * w, c).index_select(1, back).view(b, h, w, c)

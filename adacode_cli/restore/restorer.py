@@ -19,6 +19,7 @@ from adacode_cli.restore.bands.foresight import with_foresight
 from adacode_cli.restore.bands.run import bands
 from adacode_cli.restore.bands.statistics import known, sample_moments
 from adacode_cli.restore.kinds import ImageT, to_mask, to_tensor
+from adacode_cli.restore.replay import Replayer
 from adacode_cli.restore.tiling import FEWEST, OnTile, Tiling
 from adacode_cli.restore.transfer import fetched, on_host, sent
 from adacode_cli.restore.way import NoRoomError, Way, lacks_memory, persevere
@@ -52,6 +53,7 @@ class Restorer:
         self.tiling, self.fixed = tiling or Tiling(), fixed
         self.last: Tensor | None = None  # as the network took it
         self.notes: list[str] = []  # what went otherwise than planned
+        self.replayer = Replayer()
 
     @classmethod
     def load(
@@ -195,7 +197,8 @@ class Restorer:
         if top == 0 and way.rows >= height:
             yield self.restore_whole(image, way)
             return
-        self.model.to(way.device)
+        self.replayer.forget()
+        self.move_to(way.device)
         noted = self.noted(image, way, lambda model, batch: [model(batch).image])
         computed = bands(noted, way.rows, top, height)
         yield from fetched(rows[0, :, :, :width].float() for _, (rows,) in computed)
@@ -220,10 +223,23 @@ class Restorer:
         """One pass of the network: (C, h, w) → (3, s·h, s·w), unclamped, on the host."""
         way = way or self.way(*image.shape[1:])
         _, h, w = image.shape
-        self.model.to(way.device)  # for want of room it may have been left elsewhere
+        self.move_to(way.device)
         with way.computing():
-            restored = self.model(sent(self.batch_of(image), way.device)).image[0]
+            batch = sent(self.batch_of(image), way.device)
+            restored = self.drawn(batch, way.precision)[0]
         return on_host(restored[:, : self.scale * h, : self.scale * w].float())
+
+    def drawn(self, batch: Tensor, precision: torch.dtype) -> Tensor:
+        """The network's picture of a batch, (B, C, h, w) → (B, 3, s·h, s·w), to be read at once."""
+        if self.model.config.task == "inpaint":  # how holes are filled depends on them
+            return self.model(batch).image
+        return self.replayer(lambda seen: self.model(seen).image, batch, precision)
+
+    def move_to(self, device: torch.device) -> None:
+        """The network to where it is to compute: for want of room it may have been elsewhere."""
+        if next(self.model.parameters()).device.type != device.type:
+            self.replayer.forget()
+        self.model.to(device)
 
     def batch_of(self, image: Tensor) -> Tensor:
         """(C, h, w) as the network takes it: a batch of one, padded, on the host."""

@@ -29,7 +29,7 @@ def encode(restorer: Restorer, image: Tensor, on_tile: OnTile | None = None) -> 
     padded = -(-height // multiple) * multiple
 
     def compute(way: Way, top: int) -> Iterator[Tensor]:
-        restorer.model.to(way.device)
+        restorer.move_to(way.device)
         wanted = restorer.noted(image, way, codes_of)
         step, first = max(1, way.rows // CODE_STRIDE), top // CODE_STRIDE
         for _, (indices, weights, z) in bands(wanted, step, first):
@@ -52,7 +52,7 @@ def decode(restorer: Restorer, codes: Codes, on_tile: OnTile | None = None) -> T
     width, height = codes.size
 
     def compute(way: Way, top: int) -> Iterator[Tensor]:
-        restorer.model.to(way.device)
+        restorer.move_to(way.device)
         with way.computing():
             noted = restorer.foreseen(partial(picture_of, restorer.model, codes, way.device))
         for _, (drawn,) in bands(noted, way.rows, top, height):
