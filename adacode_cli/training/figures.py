@@ -17,21 +17,21 @@ if TYPE_CHECKING:
 
 
 class Figures:
-    """Sums of what each step reports."""
+    """Sums of what each step reports, where it was computed: a GPU isn't waited for."""
 
     def __init__(self) -> None:
-        self.sums: dict[str, float] = {}
+        self.sums: dict[str, Tensor] = {}
         self.count = 0
 
-    def add(self, terms: dict[str, float]) -> None:
-        """One step's."""
+    def add(self, terms: dict[str, Tensor]) -> None:
+        """One step's, each a scalar."""
         self.count += 1
         for name, value in terms.items():
-            self.sums[name] = self.sums.get(name, 0.0) + value
+            self.sums[name] = self.sums[name] + value if name in self.sums else value.double()
 
     def means(self) -> dict[str, float]:
         """The means since the last call."""
-        means = {name: total / self.count for name, total in self.sums.items()}
+        means = {name: total.item() / self.count for name, total in self.sums.items()}
         self.sums, self.count = {}, 0
         return means
 
@@ -45,9 +45,10 @@ class CodeUses:
 
     def add(self, indices: Tensor) -> None:
         """One step's, (B, K, h, w)."""
+        once = torch.ones(indices[:, 0].numel(), device=indices.device)
+        self.counts = [counts.to(indices.device) for counts in self.counts]
         for k, counts in enumerate(self.counts):
-            chosen = indices[:, k].flatten().cpu()
-            self.counts[k] = counts + torch.bincount(chosen, minlength=len(counts))
+            counts.index_add_(0, indices[:, k].flatten(), once)
 
     def report(self) -> dict[str, float]:
         """Usage and perplexity by class, and begin again."""

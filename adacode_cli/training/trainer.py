@@ -90,7 +90,9 @@ class Trainer:
         if self.lesson.network is not None and "semantic" in names:
             self.head = losses.SemanticHead(model.config.widths[3], self.lesson.network)
         parameters = freeze_for(model, self.stage) + parameters_of(self.head)
-        optimiser = torch.optim.AdamW(parameters, lr=rate, betas=(0.9, 0.99), weight_decay=0.0)
+        optimiser = torch.optim.AdamW(
+            parameters, lr=rate, betas=(0.9, 0.99), weight_decay=0.0, fused=True
+        )
         self.model, self.optimiser = self.accelerator.prepare(model, optimiser)
         self.read = None if self.head is None else self.accelerator.prepare(self.head)
         self.average = WeightAverage(model, self.settings.ema)
@@ -190,7 +192,7 @@ class Trainer:
                 return
             yield patch
 
-    def guarded_step(self, patch: Patch) -> dict[str, float]:
+    def guarded_step(self, patch: Patch) -> dict[str, Tensor]:
         """``train_step``; out of memory says what to do about it."""
         try:
             return self.train_step(patch)
@@ -203,7 +205,7 @@ class Trainer:
                 ) from error
             raise
 
-    def train_step(self, patch: Patch) -> dict[str, float]:
+    def train_step(self, patch: Patch) -> dict[str, Tensor]:
         """One batch, and a step of the optimiser after every ``accumulate`` of them.
 
         Returns the unweighted losses.
@@ -226,26 +228,37 @@ class Trainer:
         if self.accelerator.sync_gradients:
             self.step += 1
             self.average.follow(self.step)
-        return {k: v.item() for k, v in terms.items()}
+        return {k: v.detach() for k, v in terms.items()}
 
     def backward(self, patch: Patch) -> tuple[losses.Compared, dict[str, Tensor]]:
-        """Gradients of the weighted losses; returns what was compared and the losses.
-
-        Raises ``FloatingPointError`` when their sum is no number.
-        """
+        """Gradients of the weighted losses; returns what was compared and the losses."""
         weights = self.stage.weights(self.progress)
         with self.accelerator.autocast():
             restored = self.model(channels_last(patch.degraded))
             compared = self.compare(restored, patch)
             terms = losses.terms(weights, compared)
         total = torch.stack([weights[k] * v for k, v in terms.items()]).sum()
-        if not torch.isfinite(total):
-            raise FloatingPointError(
-                f"the loss is {total.item()} at step {self.step}; the last checkpoint is kept; "
-                "try a lower --learning-rate or --precision fp32"
-            )
+        self.check(total)
         self.accelerator.backward(total)
         return compared, terms
+
+    def check(self, total: Tensor) -> None:
+        """Raise ``FloatingPointError`` where a loss is no number.
+
+        A GPU is asked when something is told of it anyway: to ask is to wait until it is done, and
+        a loss that isn't a number stays none.
+        """
+        if total.is_cuda and self.step % self.settings.log_every:
+            return
+        if not torch.isfinite(total):
+            raise self.lost(f"the loss is {total.item()}")
+
+    def lost(self, what: str) -> FloatingPointError:
+        """What to say when a run has left all numbers behind."""
+        return FloatingPointError(
+            f"{what} at step {self.step}; the last checkpoint is kept; "
+            "try a lower --learning-rate or --precision fp32"
+        )
 
     def trained(self) -> list[torch.nn.Module]:
         """Every network that takes steps."""
@@ -312,6 +325,8 @@ class Trainer:
 
     def write(self) -> None:
         """Weights before the state, so that where there is a state there are weights."""
+        if not self.average.is_finite():
+            raise self.lost("a weight is no number")
         config, tensors, story = self.bare.config, self.average.tensors, self.story()
         checkpoint.save(self.weights_file, config, tensors, story, torch.float16)
         self.states.save(self.state(), self.step)

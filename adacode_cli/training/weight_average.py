@@ -25,6 +25,10 @@ class WeightAverage:
             if name.endswith(".codes"):
                 self.tensors[name].copy_(codes)
 
+    def is_finite(self) -> bool:
+        """Whether every average is a number."""
+        return bool(torch.stack([t.isfinite().all() for t in self.tensors.values()]).all())
+
     def restore(self, image: Tensor) -> Restoration:
         """The model's forward pass with the averaged weights."""
         self.model.eval()
