@@ -2,53 +2,60 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 import torch
 from torch import Tensor
 
 from adacode_cli.restore import replay
-from adacode_cli.restore.replay import Replayer
+from adacode_cli.restore.replay import Draw, Replayer
 from adacode_cli.restore.restorer import Restorer
 from tests.conftest import tiny_model
 
 
-class Onto:
-    """A tensor that says it is on a GPU, as far as a replayer looks."""
+class Onto(Tensor):
+    """A tensor that says it is on a GPU."""
 
-    is_cuda = True
-
-    def __init__(self, *shape: int) -> None:
-        self.shape, self.device = torch.Size(shape), torch.device("cuda")
+    @property
+    def is_cuda(self) -> bool:  # type: ignore[override]
+        return True
 
 
 class Recorded:
-    """A recording that tells what it was made of."""
+    """A recording that replays by drawing, and adds what it is asked to."""
 
-    def __init__(self, draw: Any, picture: Any) -> None:
-        self.made_of = draw(picture)
+    wrong = 0.0
+    made = 0
 
-    def replayed(self, picture: Any) -> str:
-        return f"replayed {tuple(picture.shape)}"
+    def __init__(self, draw: Draw, picture: Tensor) -> None:
+        self.draw, self.replays = draw, 0
+        draw(picture)
+        Recorded.made += 1
+
+    def replayed(self, picture: Tensor) -> Tensor:
+        self.replays += 1
+        return self.draw(picture) + self.wrong
 
 
 @pytest.fixture
 def replayer(monkeypatch: pytest.MonkeyPatch) -> Replayer:
     monkeypatch.setattr(replay, "Recording", Recorded)
+    monkeypatch.setattr(Recorded, "made", 0)
     return Replayer()
 
 
-def ask(replayer: Replayer, *shape: int, dtype: torch.dtype = torch.float32) -> Any:
-    return replayer(lambda _: "drawn", Onto(*shape), dtype)  # type: ignore[arg-type, return-value]
+def ask(replayer: Replayer, *shape: int, dtype: torch.dtype = torch.float32) -> int:
+    """How many replays the recording had made by then, the first to compare with."""
+    picture = torch.rand(shape).as_subclass(Onto)
+    assert torch.equal(replayer(lambda x: 2 * x, picture, dtype), 2 * picture)
+    return replayer.recording.replays if replayer.recording else 0  # type: ignore[attr-defined]
 
 
 def test_the_third_picture_of_a_size_and_precision_is_recorded(replayer: Replayer) -> None:
-    assert [ask(replayer, 8, 8) for _ in range(5)] == ["drawn"] * 2 + ["replayed (8, 8)"] * 3
-    assert ask(replayer, 8, 4) == "drawn"
-    assert ask(replayer, 8, 8) == "drawn"
-    assert [ask(replayer, 8, 8) for _ in range(2)] == ["drawn", "replayed (8, 8)"]
-    assert ask(replayer, 8, 8, dtype=torch.bfloat16) == "drawn"
+    assert [ask(replayer, 8, 8) for _ in range(5)] == [0, 0, 1, 2, 3]
+    assert ask(replayer, 8, 4) == 0
+    assert [ask(replayer, 8, 8) for _ in range(4)] == [0, 0, 1, 2]
+    assert ask(replayer, 8, 8, dtype=torch.bfloat16) == 0
+    assert Recorded.made == 2
 
 
 def test_what_is_forgotten_is_computed_anew(replayer: Replayer) -> None:
@@ -56,7 +63,7 @@ def test_what_is_forgotten_is_computed_anew(replayer: Replayer) -> None:
         ask(replayer, 8, 8)
     replayer.forget()
     assert replayer.recording is None
-    assert ask(replayer, 8, 8) == "drawn"
+    assert ask(replayer, 8, 8) == 0
 
 
 def test_what_can_not_be_recorded_is_tried_once(
@@ -64,13 +71,23 @@ def test_what_can_not_be_recorded_is_tried_once(
 ) -> None:
     tried = []
 
-    def refuse(_draw: Any, picture: Any) -> None:
+    def refuse(_draw: Draw, picture: Tensor) -> None:
         tried.append(picture)
         raise RuntimeError("operation not permitted when stream is capturing")
 
     monkeypatch.setattr(replay, "Recording", refuse)
-    assert [ask(replayer, 8, 8) for _ in range(6)] == ["drawn"] * 6
+    assert [ask(replayer, 8, 8) for _ in range(4)] == [0] * 4
+    assert [ask(replayer, 8, 4) for _ in range(4)] == [0] * 4
     assert len(tried) == 1
+
+
+@pytest.mark.parametrize("wrong", [0.01, float("nan")])
+def test_a_replay_that_draws_something_else_is_never_used(
+    wrong: float, replayer: Replayer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Recorded, "wrong", wrong)
+    assert [ask(replayer, 8, 8) for _ in range(6)] == [0] * 6
+    assert Recorded.made == 1
 
 
 def test_on_a_cpu_nothing_is_recorded() -> None:

@@ -1,8 +1,8 @@
 """On a GPU, a network as one recording: every kernel at once, without being told of each.
 
 To tell a GPU of some two thousand kernels takes longer than they do for a megapixel. What a network
-does depends on a picture's size alone, so the third picture of a size is recorded (a CUDA graph),
-and all that follow are replays of it.
+does depends on a picture's size alone, so the third picture of a size is recorded, too (a CUDA
+graph), and if a replay draws the same, all that follow are replays.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 Draw = Callable[[Tensor], Tensor]
-BEFORE = 2  # pictures of a size that are computed as usual; libraries choose their kernels then
+BEFORE = 2  # pictures of a size that aren't recorded; libraries choose their kernels then
+ALIKE = 1 / 255
 
 
 class Kind(NamedTuple):
@@ -43,10 +44,17 @@ class Recording:
         return self.drawn
 
 
+def alike(image: Tensor, other: Tensor) -> bool:
+    """Whether they are finite, and a level of 255 apart at most, or of their range."""
+    span = max(1.0, other.abs().max().item())
+    return bool((image - other).abs().max() <= ALIKE * span)
+
+
 class Replayer:
     """A network's pass that is recorded where it is worth it; one recording is kept."""
 
     def __init__(self) -> None:
+        self.refused = False
         self.forget()
 
     def forget(self) -> None:
@@ -57,15 +65,26 @@ class Replayer:
 
     def __call__(self, draw: Draw, picture: Tensor, precision: torch.dtype) -> Tensor:
         """``draw(picture)``. What is returned is to be read before the next call."""
-        if not picture.is_cuda:
+        if not picture.is_cuda or self.refused:
             return draw(picture)
         kind = Kind(picture.shape, precision, picture.device)
         if kind != self.kind:
             self.forget()
             self.kind = kind
+        if self.recording is not None:
+            return self.recording.replayed(picture)
         self.count += 1
-        if self.count == BEFORE + 1:
-            # For want of memory, or for a network that asks its pictures what to do.
-            with suppress(RuntimeError):
-                self.recording = Recording(draw, picture)
-        return draw(picture) if self.recording is None else self.recording.replayed(picture)
+        drawn = draw(picture)
+        if self.count > BEFORE:
+            self.recording = self.record(draw, picture, drawn)
+        return drawn
+
+    def record(self, draw: Draw, picture: Tensor, drawn: Tensor) -> Recording | None:
+        """A recording that draws what was drawn. Where there is none, none is tried again."""
+        # For want of memory, or for a network that asks its pictures what to do.
+        with suppress(RuntimeError):
+            recording = Recording(draw, picture)
+            if alike(recording.replayed(picture), drawn):
+                return recording
+        self.refused = True
+        return None
