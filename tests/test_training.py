@@ -193,6 +193,15 @@ def test_settings_reach_the_patches(
         assert lesson.dataset.damage.strengths.clean_chance == 0.6
 
 
+def test_only_super_resolution_draws_anything_but_the_photo() -> None:
+    ours = settings(1, calm=9.0, sharpen=0.5, flat=8.0)
+    assert ours.for_task("sr") == ours
+    for task in ("reconstruct", "inpaint"):
+        other = ours.for_task(task)
+        assert (other.calm, other.sharpen, other.flat) == (0, 0, 0)
+        assert replace(other, calm=9.0, sharpen=0.5, flat=8.0) == ours
+
+
 def test_the_best_weights_are_best_by_fine_detail_too(photos: Path) -> None:
     model = tiny_model("sr", 4)
     validation = Validation([photos / "cats" / "1.png"], damage_for(model.config))

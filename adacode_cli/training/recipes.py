@@ -57,7 +57,8 @@ class Run:
         self, model: AdaCode, stage: str, report: Report, teacher: AdaCode | None = None
     ) -> Trainer:
         """Run one stage to the end of its budget, or until a signal."""
-        settings, rules = self.settings, PRESETS[self.settings.preset][stage]
+        settings = self.settings.for_task(model.config.task)
+        rules = PRESETS[settings.preset][stage]
         lesson = self.prepare(model.config, rules, teacher)
         write_toml(settings, self.out / "settings.toml")
         trainer = Trainer(model, rules, lesson, settings, self.out)
@@ -66,7 +67,8 @@ class Run:
 
     def prepare(self, config: AdaCodeConfig, stage: Stage, teacher: AdaCode | None) -> Lesson:
         """Photos that can be used, some of them kept aside, and the networks that watch."""
-        settings, damage = self.settings, damage_for(config, self.settings.plain)
+        settings = self.settings.for_task(config.task)
+        damage = damage_for(config, settings.plain)
         check_patch(settings.patch, config)
         classes = usable_classes(find_classes(self.photos), settings.patch, self.out)
         if self.valid is not None:
@@ -77,7 +79,7 @@ class Run:
         network = load_network(settings.perceptual) if settings.perceptual else None
         if network is None and {"perceptual", "content", "semantic"} & set(losses):
             note(f"{stage.name}: no --perceptual network, so results will be softer")
-        target = Target(settings.calm, settings.sharpen) if config.task == "sr" else Target()
+        target = Target(settings.calm, settings.sharpen)
         dataset = PatchDataset(classes, settings.patch, damage, settings.seed, ENDLESS, target)
         validation = Validation(aside[: settings.validation], damage, network)
         return Lesson(dataset, validation, network, teacher if stage.teacher else None)

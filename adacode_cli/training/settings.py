@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from adacode_cli.errors import UsageError
-from adacode_cli.model.config import CODE_STRIDE
+from adacode_cli.model.config import CODE_STRIDE, Task
 
 Preset = Literal["lite", "official"]
 DISCRIMINATORS = ("patches", "unet")
@@ -77,6 +77,12 @@ class Settings:
                 raise UsageError(f"{name} is {amount}; it must be a number from 0 up")
         if not 0 <= self.plain <= 1:
             raise UsageError(f"plain is {self.plain}; it is a share, from 0 to 1")
+
+    def for_task(self, task: Task) -> Settings:
+        """The same; only super-resolution draws anything but the photo itself."""
+        if task == "sr":
+            return self
+        return replace(self, calm=0.0, sharpen=0.0, flat=0.0)
 
     def share(self, part: float) -> Settings:
         """The same with a part of the budget."""

@@ -281,7 +281,7 @@ class Trainer:
             judge=None if self.adversary is None else self.adversary.judge,
             meaning=meaning,
             hole=hole,
-            flat=self.settings.flat if self.bare.config.task == "sr" else 0.0,
+            flat=self.settings.flat,
         )
 
     @torch.no_grad()
