@@ -43,10 +43,12 @@ def replayer(monkeypatch: pytest.MonkeyPatch) -> Replayer:
     return Replayer()
 
 
-def ask(replayer: Replayer, *shape: int, dtype: torch.dtype = torch.float32) -> int:
+def ask(
+    replayer: Replayer, *shape: int, dtype: torch.dtype = torch.float32, room: bool = True
+) -> int:
     """How many replays the recording had made by then, the first to compare with."""
     picture = torch.rand(shape).as_subclass(Onto)
-    assert torch.equal(replayer(lambda x: 2 * x, picture, dtype), 2 * picture)
+    assert torch.equal(replayer(lambda x: 2 * x, picture, dtype, has_room=room), 2 * picture)
     return replayer.recording.replays if replayer.recording else 0  # type: ignore[attr-defined]
 
 
@@ -56,6 +58,12 @@ def test_the_third_picture_of_a_size_and_precision_is_recorded(replayer: Replaye
     assert [ask(replayer, 8, 8) for _ in range(4)] == [0, 0, 1, 2]
     assert ask(replayer, 8, 8, dtype=torch.bfloat16) == 0
     assert Recorded.made == 2
+
+
+def test_without_room_nothing_is_recorded_and_then_it_is(replayer: Replayer) -> None:
+    assert [ask(replayer, 8, 8, room=False) for _ in range(5)] == [0] * 5
+    assert [ask(replayer, 8, 8) for _ in range(2)] == [1, 2]
+    assert ask(replayer, 8, 8, room=False) == 3
 
 
 def test_what_is_forgotten_is_computed_anew(replayer: Replayer) -> None:
@@ -98,7 +106,7 @@ def test_on_a_cpu_nothing_is_recorded() -> None:
         return x
 
     for _ in range(4):
-        replayer(draw, torch.rand(1, 3, 8, 8), torch.float32)
+        replayer(draw, torch.rand(1, 3, 8, 8), torch.float32, has_room=True)
     assert len(seen) == 4
     assert replayer.recording is None
 

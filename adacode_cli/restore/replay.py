@@ -63,8 +63,13 @@ class Replayer:
         self.count = 0
         self.recording: Recording | None = None
 
-    def __call__(self, draw: Draw, picture: Tensor, precision: torch.dtype) -> Tensor:
-        """``draw(picture)``. What is returned is to be read before the next call."""
+    def __call__(
+        self, draw: Draw, picture: Tensor, precision: torch.dtype, *, has_room: bool
+    ) -> Tensor:
+        """``draw(picture)``. What is returned is to be read before the next call.
+
+        has_room: whether there is memory for what a recording keeps.
+        """
         if not picture.is_cuda or self.refused:
             return draw(picture)
         kind = Kind(picture.shape, precision, picture.device)
@@ -75,7 +80,7 @@ class Replayer:
             return self.recording.replayed(picture)
         self.count += 1
         drawn = draw(picture)
-        if self.count > BEFORE:
+        if self.count > BEFORE and has_room:
             self.recording = self.record(draw, picture, drawn)
         return drawn
 

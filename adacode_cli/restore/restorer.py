@@ -19,8 +19,8 @@ from adacode_cli.restore.bands.foresight import with_foresight
 from adacode_cli.restore.bands.run import bands
 from adacode_cli.restore.bands.statistics import known, sample_moments
 from adacode_cli.restore.kinds import ImageT, to_mask, to_tensor
-from adacode_cli.restore.replay import Replayer
-from adacode_cli.restore.tiling import FEWEST, OnTile, Tiling
+from adacode_cli.restore.replay import Draw, Replayer
+from adacode_cli.restore.tiling import FEWEST, OnTile, Tiling, room_for
 from adacode_cli.restore.transfer import fetched, on_host, sent
 from adacode_cli.restore.way import NoRoomError, Way, lacks_memory, persevere
 from adacode_cli.weights.catalogue import load_model
@@ -233,7 +233,11 @@ class Restorer:
         """The network's picture of a batch, (B, C, h, w) → (B, 3, s·h, s·w), to be read at once."""
         if self.model.config.task == "inpaint":  # how holes are filled depends on them
             return self.model(batch).image
-        return self.replayer(lambda seen: self.model(seen).image, batch, precision)
+        height, width = (self.scale * n for n in batch.shape[2:])
+        room = room_for(self.model.config.family, height, width)
+        has_room = 2 * room <= free_bytes(batch.device)  # for it, and for a picture in bands
+        draw: Draw = lambda seen: self.model(seen).image  # noqa: E731
+        return self.replayer(draw, batch, precision, has_room=has_room)
 
     def move_to(self, device: torch.device) -> None:
         """The network to where it is to compute: for want of room it may have been elsewhere."""

@@ -48,6 +48,11 @@ class Tiling:
         return max(FEWEST, max(BAND[family], with_room // 8) // width // FEWEST * FEWEST)
 
 
+def room_for(family: str, height: int, width: int) -> int:
+    """About how many bytes of a GPU an output of this size takes, whole."""
+    return height * width * ROOM[family]
+
+
 def parse_tiling(tile: str, statistics: str) -> Tiling:
     """What ``--tile`` and ``--tile-stats`` say. Raises ``UsageError``."""
     if statistics not in get_args(Statistics):
