@@ -47,12 +47,16 @@ class Empty(ModuleType):
 
 
 class Contestant(NamedTuple):
-    """A program in a precision on a device; exact: whether float32 is nowhere TF32."""
+    """A program in a precision on a device.
+
+    exact: whether float32 is nowhere TF32. replays: whether ours replays what it has recorded.
+    """
 
     program: str
     precision: str
     device: str
     exact: bool
+    replays: bool = False
 
     def __str__(self) -> str:
         return f"{self.program} {self.precision}"
@@ -91,7 +95,7 @@ def loaded(who: Contestant, path: Path) -> Any:
         keep_fp32_exact()
     if who.program == "adacode":
         keep_freed_memory()  # as the program does
-        return Restorer(load_model(path), device, dtype).restore
+        return Restorer(load_model(path), device, dtype, replays=who.replays).restore
     network = theirs(path).to(device)
 
     def restore(x: torch.Tensor) -> torch.Tensor:
@@ -117,13 +121,13 @@ def serve(asked: Connection, who: Contestant, path: Path) -> None:
                 asked.send(Answer(0.0, None, problem))
 
 
-def contestants(device: str, precision: str) -> list[Contestant]:
+def contestants(device: str, precision: str, *, replays: bool) -> list[Contestant]:
     """Ours, and theirs in float32 and in the same precision."""
     exact = precision == "fp32"
     words = dict.fromkeys((("adacode", precision), ("spandrel", "fp32"), ("spandrel", precision)))
     if device == "cpu":
         words.pop(("spandrel", "bf16"), None)  # no program of theirs does that
-    return [Contestant(*pair, device, exact or pair[0] == "adacode") for pair in words]
+    return [Contestant(*pair, device, exact or pair[0] == "adacode", replays) for pair in words]
 
 
 def ask(connections: dict[Contestant, Connection], image: Any) -> dict[Contestant, Answer]:
@@ -169,17 +173,18 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=128, help="of the input, in pixels")
     parser.add_argument("--precision", default="fp32", choices=["fp32", "bf16", "fp16"])
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
+    parser.add_argument("--replays", action="store_true", help="ours: record, then replay")
     args = parser.parse_args()
     image = np.random.default_rng(0).random((3, args.side, args.side), np.float32)
     spawning, connections = get_context("spawn"), {}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "x4_g.pth"
         torch.save({"params": filled_state(official_config("sr", 4))}, path)
-        for who in contestants(args.device, args.precision):
+        for who in contestants(args.device, args.precision, replays=args.replays):
             connections[who], end = spawning.Pipe()
             spawning.Process(target=serve, args=(end, who, path), daemon=True).start()
             end.close()  # so that its death is noticed here
-        for _ in range(1 if args.device == "cpu" else 3):  # these warm up
+        for _ in range(1 if args.device == "cpu" else 4):  # these warm up
             ask(connections, image)
     rounds = [ask(connections, image) for _ in range(args.repeats)]
     for connection in connections.values():

@@ -76,3 +76,14 @@ def test_the_squeeze_distance_grows_with_the_damage() -> None:
     assert far.item() == pytest.approx(FAR, rel=1e-3)
     with pytest.raises(ValueError, match="too small"):
         squeeze_distance(features, clean[None, :, :20, :20], clean[None, :, :20, :20])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_gpu_blurs_as_a_cpu_does(dtype: torch.dtype) -> None:
+    kernel = metrics.gaussian(1.2, radius=5)
+    picture = torch.rand(2, 3, 40, 31, generator=torch.Generator().manual_seed(0)).to(dtype)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = metrics.convolved(picture, kernel)
+    wanted = metrics.blur(picture.float(), kernel, padding=False)
+    assert found.dtype == dtype
+    assert torch.allclose(found.float(), wanted, atol=1e-6 if dtype == torch.float32 else 4e-3)

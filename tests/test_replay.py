@@ -6,6 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from adacode_cli.model.constants import noted
+from adacode_cli.model.enlarge import lanczos_kernel
+from adacode_cli.model.swin import SwinBlock, order
 from adacode_cli.restore import replay
 from adacode_cli.restore.replay import Draw, Replayer
 from adacode_cli.restore.restorer import Restorer
@@ -21,7 +24,7 @@ class Onto(Tensor):
 
 
 class Recorded:
-    """A recording that replays by drawing, and adds what it is asked to."""
+    """A recording that replays by drawing, with what it is asked to add."""
 
     wrong = 0.0
     made = 0
@@ -109,6 +112,43 @@ def test_on_a_cpu_nothing_is_recorded() -> None:
         replayer(draw, torch.rand(1, 3, 8, 8), torch.float32, has_room=True)
     assert len(seen) == 4
     assert replayer.recording is None
+
+
+def test_a_recording_keeps_what_a_cache_may_let_go_of() -> None:
+    block, model = SwinBlock(32, 4).eval(), tiny_model()
+    with torch.no_grad():
+        with noted() as constants:
+            block(torch.rand(1, 32, 16, 24))
+            model(torch.rand(1, 3, 8, 8))
+        assert {tuple(c.shape) for c in constants} == {(384,), (6, 64, 64), (16, 1, 7, 7)}
+        block(torch.rand(1, 32, 8, 8))
+    assert len(constants) == 5  # windows' order there, back and for labels; the mask; Lanczos
+    by_cache = [order(16, 24, 4, 4, torch.device("cpu"))[0], lanczos_kernel(4, torch.device("cpu"))]
+    for constant in by_cache:
+        assert any(constant is kept for kept in constants)
+
+
+def test_only_who_asks_for_replays_gets_them() -> None:
+    model, seen = tiny_model(), list[tuple[int, ...]]()
+    for replays in (False, True):
+        restorer = Restorer(model, torch.device("cpu"), torch.float32, replays=replays)
+        restorer.replayer = Watched(seen)
+        restorer.restore(torch.rand(3, 8, 8))
+    assert seen == [(1, 3, 8, 8)]
+
+
+class Watched(Replayer):
+    """Tells which pictures it was asked for."""
+
+    def __init__(self, seen: list[tuple[int, ...]]) -> None:
+        super().__init__()
+        self.seen = seen
+
+    def __call__(
+        self, draw: Draw, picture: Tensor, precision: torch.dtype, *, has_room: bool
+    ) -> Tensor:
+        self.seen.append(tuple(picture.shape))
+        return super().__call__(draw, picture, precision, has_room=has_room)
 
 
 def test_a_network_that_moves_forgets(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -306,6 +306,39 @@ def test_a_loss_that_is_no_number_stops_the_run(photos: Path, tmp_path: Path) ->
         train(photos, tmp_path / "run", CODEBOOK, settings(50, learning_rate=1e30, warmup=1))
 
 
+def test_what_a_gpu_kept_to_itself_stops_the_run_when_it_is_told(
+    photos: Path, tmp_path: Path
+) -> None:
+    trainer = train(photos, tmp_path / "run", CODEBOOK, settings(1))
+    before = trainer.log.file.read_text()
+    with pytest.raises(FloatingPointError, match="reconstruction is nan at step 1"):
+        trainer.tell({"perceptual": 1.0, "reconstruction": float("nan")}, print)
+    assert trainer.log.file.read_text() == before
+
+
+def test_weights_that_are_no_numbers_are_not_saved(photos: Path, tmp_path: Path) -> None:
+    trainer = train(photos, tmp_path / "run", CODEBOOK, settings(1))
+    before = trainer.weights_file.read_bytes()
+    next(iter(trainer.average.tensors.values())).fill_(float("inf"))
+    with pytest.raises(FloatingPointError, match="a weight is no number at step 1"):
+        trainer.save()
+    assert trainer.weights_file.read_bytes() == before
+    assert len(trainer.states.paths()) == 1
+
+
+def test_a_state_of_an_optimiser_that_was_not_fused_goes_on_fused(
+    photos: Path, tmp_path: Path
+) -> None:
+    trainer = train(photos, tmp_path / "run", CODEBOOK, settings(1))
+    state = trainer.state()
+    for group in state["optimiser"]["param_groups"]:
+        group["fused"] = None
+    trainer.states.save(state, 1)
+    resumed = train(photos, tmp_path / "run", CODEBOOK, settings(2))
+    assert resumed.step == 2
+    assert all(group["fused"] for group in resumed.optimiser.param_groups)
+
+
 def test_the_three_stages_by_command(photos: Path, tmp_path: Path, adacode: Command) -> None:
     few = ("--steps", "2", "--batch", "2", "--patch", "64")
     books = []

@@ -15,8 +15,8 @@ GRID_PERIODS = (4, 8)  # pixels
 
 def luma(image: Tensor) -> Tensor:
     """Y of ITU-R BT.601 in [16, 235], as the field reports PSNR on: (…, 3, H, W) → (…, H, W)."""
-    weights = beside(image, torch.tensor((65.481, 128.553, 24.966))).view(3, 1, 1)
-    return (image * weights).sum(-3) + 16
+    weights = torch.tensor((65.481, 128.553, 24.966), dtype=image.dtype).view(3, 1, 1)
+    return (image * beside(image, weights)).sum(-3) + 16
 
 
 def psnr_y(image: Tensor, reference: Tensor, border: int = 0) -> float:
@@ -125,16 +125,18 @@ def convolved(x: Tensor, kernel: Tensor) -> Tensor:
 
     Two passes over the picture, where shifted ones take a GPU two dozen.
     """
-    taps, channels = kernel.view(1, 1, 1, -1), x.shape[1]
-    with torch.autocast(x.device.type, enabled=False):  # bf16 would round the kernel
+    taps, channels, dtype = kernel.view(1, 1, 1, -1), x.shape[1], x.dtype
+    x = x.float()
+    exactly = torch.backends.cudnn.flags(allow_tf32=False)
+    with exactly, torch.autocast(x.device.type, enabled=False):  # neither rounds the kernel
         for each in (taps.transpose(2, 3), taps):
-            x = F.conv2d(x, each.expand(channels, -1, -1, -1).to(x.dtype), groups=channels)
-    return x
+            x = F.conv2d(x, each.expand(channels, -1, -1, -1), groups=channels)
+    return x.to(dtype)
 
 
 def beside(x: Tensor, constant: Tensor) -> Tensor:
-    """A constant where ``x`` is, and as precise; a GPU isn't waited for."""
-    return constant.to(x.device, x.dtype, non_blocking=True)
+    """A constant where ``x`` is; CUDA, which copies it aside first, isn't waited for."""
+    return constant.to(x.device, non_blocking=x.is_cuda)
 
 
 def sum_of(terms: Iterable[Tensor]) -> Tensor:

@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from adacode_cli.model.constants import used
+
 RADIUS = 3  # lobes of the sinc, pixels of the small picture
 
 
@@ -21,7 +23,8 @@ def enlarge(picture: Tensor, factor: int) -> Tensor:
     if factor == 1:
         return picture.float()
     channels = picture.shape[1]
-    kernel = lanczos_kernel(factor, picture.device).repeat(channels, 1, 1, 1)  # (C·f², 1, 7, 7)
+    kernel = used(lanczos_kernel(factor, picture.device))
+    kernel = kernel.repeat(channels, 1, 1, 1)  # (C·f², 1, 7, 7)
     padded = F.pad(picture.float(), (RADIUS,) * 4, mode="replicate")
     with torch.autocast(picture.device.type, enabled=False):  # bf16 has fewer steps than a photo
         phases = F.conv2d(padded, kernel, groups=channels)  # (B, C·f², h, w)

@@ -14,7 +14,7 @@ class GroupNorm(nn.GroupNorm):
     """(B, C, h, w) → the same, each group of channels with mean 0 and variance 1, then affine."""
 
     def forward(self, x: Tensor) -> Tensor:
-        if not sums_pay(x):
+        if learns(self.weight) or not sums_pay(x):
             return super().forward(x)
         result = normalised(x, self.num_groups, self.weight, self.bias, self.eps)
         # In the precision that PyTorch's own would give.

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from adacode_cli.model.blocks import conv3
+from adacode_cli.model.constants import used
 from adacode_cli.model.overridable import overridable
 
 WINDOW = 8  # feature pixels
@@ -60,7 +61,7 @@ def apart(rows: Tensor, columns: Tensor) -> Tensor:
     hold pieces of opposite borders, which have different labels.
     """
     label = 2 * rows[:, None] + columns
-    forth, _ = order(*label.shape, 0, 0, label.device)
+    forth = used(order(*label.shape, 0, 0, label.device)[0])
     label = label.flatten()[forth].view(-1, WINDOW**2)
     differ = label[:, :, None] != label[:, None, :]
     return torch.zeros(differ.shape, device=label.device).masked_fill(differ, -100.0)
@@ -135,7 +136,7 @@ class SwinBlock(nn.Module):
         if self.shift:
             # Only on a GPU, which takes longer to be told than to do it, is it kept.
             ask = apart_in_whole if x.is_cuda else apart_in_whole.__wrapped__
-            mask = ask(*x.shape[1:3], self.shift, x.device)
+            mask = used(ask(*x.shape[1:3], self.shift, x.device))
         return self.after_attention(x, self.attend(self.norm1(x), mask, self.shift))
 
     def band(self, x: Tensor, above: int, below: int) -> Tensor:
@@ -156,7 +157,7 @@ class SwinBlock(nn.Module):
     def attend(self, y: Tensor, mask: Tensor | None, down: int) -> Tensor:
         """(B, h, w, C) → the same. mask: of the windows. down: how far they go around."""
         b, h, w, c = y.shape
-        forth, back = order(h, w, down, self.shift, y.device)
+        forth, back = map(used, order(h, w, down, self.shift, y.device))
         windows = y.reshape(b, h * w, c).index_select(1, forth).view(-1, WINDOW**2, c)
         seen = self.attention(windows, mask)
         return seen.view(b, h * w, c).index_select(1, back).view(b, h, w, c)

@@ -1,6 +1,6 @@
 """On a GPU, a network as one recording: every kernel at once, without being told of each.
 
-To tell a GPU of some two thousand kernels takes longer than they do for a megapixel. What a network
+To tell a GPU of thousands of kernels takes longer than they do for a megapixel. What a network
 does depends on a picture's size alone, so the third picture of a size is recorded, too (a CUDA
 graph), and if a replay draws the same, all that follow are replays.
 """
@@ -9,14 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from threading import Lock
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from adacode_cli.model.constants import noted
+
 Draw = Callable[[Tensor], Tensor]
 BEFORE = 2  # pictures of a size that aren't recorded; libraries choose their kernels then
 ALIKE = 1 / 255
+RECORDING = Lock()  # PyTorch records one at a time, whatever the device
 
 
 class Kind(NamedTuple):
@@ -30,22 +34,28 @@ class Kind(NamedTuple):
 class Recording:
     """What ``draw`` does to a picture like this one, which stays in memory with all on the way."""
 
-    def __init__(self, draw: Draw, picture: Tensor) -> None:
-        self.picture = picture.clone()
+    def __init__(self, draw: Draw, like: Tensor) -> None:
+        self.picture = torch.zeros_like(like)  # while it is recorded, nothing is computed
         self.graph = torch.cuda.CUDAGraph()
-        # What other threads do meanwhile is their own affair.
-        with torch.cuda.graph(self.graph, capture_error_mode="thread_local"):
-            self.drawn = draw(self.picture)
+        here = torch.cuda.current_stream(like.device)
+        aside = torch.cuda.Stream(like.device)  # type: ignore[no-untyped-call]  # by itself PyTorch records on another device's
+        # Whatever happens, the work after it is on the stream before it. What other threads do
+        # meanwhile is their own affair.
+        with RECORDING, torch.cuda.device(like.device), torch.cuda.stream(here), noted() as read:
+            with torch.cuda.graph(self.graph, stream=aside, capture_error_mode="thread_local"):
+                self.drawn = draw(self.picture)
+            self.constants = read  # as long as it may be replayed
 
     def replayed(self, picture: Tensor) -> Tensor:
         """The same of another one. The next replay overwrites it."""
-        self.picture.copy_(picture)
-        self.graph.replay()
+        with torch.cuda.device(picture.device):
+            self.picture.copy_(picture)
+            self.graph.replay()
         return self.drawn
 
 
 def alike(image: Tensor, other: Tensor) -> bool:
-    """Whether they are finite, and a level of 255 apart at most, or of their range."""
+    """Whether both are finite, and 1/255 apart at most, or 1/255 of a range that is larger."""
     span = max(1.0, other.abs().max().item())
     return bool((image - other).abs().max() <= ALIKE * span)
 
@@ -80,7 +90,7 @@ class Replayer:
             return self.recording.replayed(picture)
         self.count += 1
         drawn = draw(picture)
-        if self.count > BEFORE and has_room:
+        if self.count > BEFORE and has_room and torch.isfinite(drawn).all():
             self.recording = self.record(draw, picture, drawn)
         return drawn
 

@@ -47,13 +47,14 @@ class Restorer:
         tiling: Tiling | None = None,
         *,
         fixed: bool = False,
+        replays: bool = False,
     ) -> None:
         self.model = placed(model.eval().requires_grad_(False), device)
         self.device, self.precision = device, precision
         self.tiling, self.fixed = tiling or Tiling(), fixed
         self.last: Tensor | None = None  # as the network took it
         self.notes: list[str] = []  # what went otherwise than planned
-        self.replayer = Replayer()
+        self.replays, self.replayer = replays, Replayer()
 
     @classmethod
     def load(
@@ -231,7 +232,7 @@ class Restorer:
 
     def drawn(self, batch: Tensor, precision: torch.dtype) -> Tensor:
         """The network's picture of a batch, (B, C, h, w) → (B, 3, s·h, s·w), to be read at once."""
-        if self.model.config.task == "inpaint":  # how holes are filled depends on them
+        if not self.replays:
             return self.model(batch).image
         height, width = (self.scale * n for n in batch.shape[2:])
         room = room_for(self.model.config.family, height, width)

@@ -27,7 +27,7 @@ class Figures:
         """One step's, each a scalar."""
         self.count += 1
         for name, value in terms.items():
-            self.sums[name] = self.sums[name] + value if name in self.sums else value.double()
+            self.sums[name] = self.sums[name] + value if name in self.sums else value.float()
 
     def means(self) -> dict[str, float]:
         """The means since the last call."""

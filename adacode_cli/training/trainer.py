@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -245,12 +246,9 @@ class Trainer:
     def check(self, total: Tensor) -> None:
         """Raise ``FloatingPointError`` where a loss is no number.
 
-        A GPU is asked when something is told of it anyway: to ask is to wait until it is done, and
-        a loss that isn't a number stays none.
+        Not of a GPU, which would be waited for: there the means are looked at when they are told.
         """
-        if total.is_cuda and self.step % self.settings.log_every:
-            return
-        if not torch.isfinite(total):
+        if not total.is_cuda and not torch.isfinite(total):
             raise self.lost(f"the loss is {total.item()}")
 
     def lost(self, what: str) -> FloatingPointError:
@@ -299,7 +297,13 @@ class Trainer:
         return warm * max(0.01, cosine)
 
     def tell(self, means: dict[str, float], report: Report) -> None:
-        """A line in the log, and the caller's report."""
+        """A line in the log, and the caller's report.
+
+        Raises ``FloatingPointError`` where a mean is no number.
+        """
+        for name, mean in means.items():
+            if not math.isfinite(mean):
+                raise self.lost(f"{name} is {mean}")
         images = self.step * self.settings.batch * self.settings.accumulate
         figures = {
             **means,
@@ -312,6 +316,8 @@ class Trainer:
 
     def save(self) -> None:
         """State, averaged weights, validation, sheet and curves; one process writes them."""
+        if not self.average.is_finite():  # every process knows, and none waits for another
+            raise self.lost("a weight is no number")
         random = torch.get_rng_state()
         if self.accelerator.is_main_process:
             try:
@@ -325,8 +331,6 @@ class Trainer:
 
     def write(self) -> None:
         """Weights before the state, so that where there is a state there are weights."""
-        if not self.average.is_finite():
-            raise self.lost("a weight is no number")
         config, tensors, story = self.bare.config, self.average.tensors, self.story()
         checkpoint.save(self.weights_file, config, tensors, story, torch.float16)
         self.states.save(self.state(), self.step)
@@ -373,6 +377,8 @@ class Trainer:
             raise UsageError(f"{self.folder} holds another run; give another folder with -o")
         self.bare.load_state_dict(state["model"])
         self.average.resume(state["average"])
+        for group in state["optimiser"]["param_groups"]:
+            group["fused"] = True  # older states don't say so
         self.optimiser.load_state_dict(state["optimiser"])
         for book, saved in zip(self.books, state["books"], strict=True):
             book.resume(saved)
