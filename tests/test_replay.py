@@ -8,10 +8,11 @@ from torch import Tensor
 
 from adacode_cli.model.constants import noted
 from adacode_cli.model.enlarge import lanczos_kernel
-from adacode_cli.model.swin import SwinBlock, order
+from adacode_cli.model.swin import SwinBlock, apart_in_whole, order
 from adacode_cli.restore import replay
 from adacode_cli.restore.replay import Draw, Replayer
 from adacode_cli.restore.restorer import Restorer
+from adacode_cli.restore.tiling import Tiling
 from tests.conftest import tiny_model
 
 
@@ -115,17 +116,21 @@ def test_on_a_cpu_nothing_is_recorded() -> None:
 
 
 def test_a_recording_keeps_what_a_cache_may_let_go_of() -> None:
-    block, model = SwinBlock(32, 4).eval(), tiny_model()
+    block, model, cpu = SwinBlock(32, 4).eval(), tiny_model(), torch.device("cpu")
+    apart_in_whole.cache_clear()
     with torch.no_grad():
         with noted() as constants:
             block(torch.rand(1, 32, 16, 24))
             model(torch.rand(1, 3, 8, 8))
-        assert {tuple(c.shape) for c in constants} == {(384,), (6, 64, 64), (16, 1, 7, 7)}
+        order_of_labels, mask, (forth, back), kernel = constants
+        assert forth.shape == back.shape == order_of_labels[0].shape == (384,)
+        assert (mask.shape, kernel.shape) == ((6, 64, 64), (16, 1, 7, 7))
         block(torch.rand(1, 32, 8, 8))
-    assert len(constants) == 5  # windows' order there, back and for labels; the mask; Lanczos
-    by_cache = [order(16, 24, 4, 4, torch.device("cpu"))[0], lanczos_kernel(4, torch.device("cpu"))]
-    for constant in by_cache:
-        assert any(constant is kept for kept in constants)
+    assert len(constants) == 4
+    assert order(16, 24, 4, 4, device=cpu)[0] is forth
+    assert order(16, 24, 0, 0, device=cpu) is order_of_labels
+    assert apart_in_whole(16, 24, 4, device=cpu) is mask
+    assert lanczos_kernel(4, device=cpu) is kernel
 
 
 def test_only_who_asks_for_replays_gets_them() -> None:
@@ -135,6 +140,16 @@ def test_only_who_asks_for_replays_gets_them() -> None:
         restorer.replayer = Watched(seen)
         restorer.restore(torch.rand(3, 8, 8))
     assert seen == [(1, 3, 8, 8)]
+
+
+def test_holes_and_bands_are_never_replayed(monkeypatch: pytest.MonkeyPatch) -> None:
+    cpu = torch.device("cpu")
+    assert not Restorer(tiny_model("inpaint", 1), cpu, torch.float32, replays=True).replays
+    restorer = Restorer(tiny_model(), cpu, torch.float32, Tiling(8), replays=True)
+    forgotten = []
+    monkeypatch.setattr(restorer.replayer, "forget", lambda: forgotten.append(True))
+    restorer.restore(torch.rand(3, 4, 8))
+    assert forgotten
 
 
 class Watched(Replayer):

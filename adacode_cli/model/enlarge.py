@@ -7,13 +7,11 @@ treats every phase nearly alike.
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from adacode_cli.model.constants import used
+from adacode_cli.model.constants import kept
 
 RADIUS = 3  # lobes of the sinc, pixels of the small picture
 
@@ -23,7 +21,7 @@ def enlarge(picture: Tensor, factor: int) -> Tensor:
     if factor == 1:
         return picture.float()
     channels = picture.shape[1]
-    kernel = used(lanczos_kernel(factor, picture.device))
+    kernel = lanczos_kernel(factor, device=picture.device)
     kernel = kernel.repeat(channels, 1, 1, 1)  # (C·f², 1, 7, 7)
     padded = F.pad(picture.float(), (RADIUS,) * 4, mode="replicate")
     with torch.autocast(picture.device.type, enabled=False):  # bf16 has fewer steps than a photo
@@ -31,13 +29,9 @@ def enlarge(picture: Tensor, factor: int) -> Tensor:
     return F.pixel_shuffle(phases, factor)
 
 
-@lru_cache
-@torch.inference_mode(mode=False)  # what is kept may be needed in training next
+@kept(8)
 def lanczos_kernel(factor: int, device: torch.device) -> Tensor:
-    """The weights of a pixel's 7×7 neighbourhood for each of its f² parts: (f², 1, 7, 7).
-
-    They stay on ``device``: to a GPU, a copy each time would wait for all before it.
-    """
+    """The weights of a pixel's 7×7 neighbourhood for each of its f² parts: (f², 1, 7, 7)."""
     phases = (torch.arange(factor) + 0.5) / factor - 0.5  # of a pixel, from its centre
     distance = torch.arange(-RADIUS, RADIUS + 1) - phases[:, None]  # (f, 7)
     window = torch.sinc(distance / RADIUS) * (distance.abs() < RADIUS)

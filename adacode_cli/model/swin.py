@@ -5,14 +5,12 @@ Liang et al., SwinIR (2021), section 3.2; Liu et al., Swin Transformer (2021), s
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from adacode_cli.model.blocks import conv3
-from adacode_cli.model.constants import used
+from adacode_cli.model.constants import kept
 from adacode_cli.model.overridable import overridable
 
 WINDOW = 8  # feature pixels
@@ -22,13 +20,9 @@ BLOCKS_PER_GROUP = 6
 GROUPS = 4
 
 
-@lru_cache(maxsize=32)
-@torch.inference_mode(mode=False)  # what is kept may be needed in training next
+@kept(32)
 def order(h: int, w: int, down: int, across: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Positions window by window, shifted cyclically, and the way back: (h·w,) twice.
-
-    They stay on ``device``: to a GPU, a copy in every block would wait for all before it.
-    """
+    """Positions window by window, shifted cyclically, and the way back: (h·w,) twice."""
     shifted = torch.arange(h * w).view(h, w).roll((-down, -across), dims=(0, 1))
     tiles = shifted.view(h // WINDOW, WINDOW, w // WINDOW, WINDOW)
     forth = tiles.transpose(1, 2).flatten()
@@ -61,14 +55,13 @@ def apart(rows: Tensor, columns: Tensor) -> Tensor:
     hold pieces of opposite borders, which have different labels.
     """
     label = 2 * rows[:, None] + columns
-    forth = used(order(*label.shape, 0, 0, label.device)[0])
+    forth, _ = order(*label.shape, 0, 0, device=label.device)
     label = label.flatten()[forth].view(-1, WINDOW**2)
     differ = label[:, :, None] != label[:, None, :]
     return torch.zeros(differ.shape, device=label.device).masked_fill(differ, -100.0)
 
 
-@lru_cache(maxsize=2)
-@torch.inference_mode(mode=False)
+@kept(2)
 def apart_in_whole(h: int, w: int, shift: int, device: torch.device) -> Tensor:
     """``apart`` of a whole image, which every second block asks for: (windows, 64, 64)."""
     rows, columns = (from_the_other_side(n, shift, device) for n in (h, w))
@@ -134,9 +127,7 @@ class SwinBlock(nn.Module):
         x = x.permute(0, 2, 3, 1)  # (B, h, w, C)
         mask = None
         if self.shift:
-            # Only on a GPU, which takes longer to be told than to do it, is it kept.
-            ask = apart_in_whole if x.is_cuda else apart_in_whole.__wrapped__
-            mask = used(ask(*x.shape[1:3], self.shift, x.device))
+            mask = apart_in_whole(*x.shape[1:3], self.shift, device=x.device)
         return self.after_attention(x, self.attend(self.norm1(x), mask, self.shift))
 
     def band(self, x: Tensor, above: int, below: int) -> Tensor:
@@ -157,7 +148,7 @@ class SwinBlock(nn.Module):
     def attend(self, y: Tensor, mask: Tensor | None, down: int) -> Tensor:
         """(B, h, w, C) → the same. mask: of the windows. down: how far they go around."""
         b, h, w, c = y.shape
-        forth, back = map(used, order(h, w, down, self.shift, y.device))
+        forth, back = order(h, w, down, self.shift, device=y.device)
         windows = y.reshape(b, h * w, c).index_select(1, forth).view(-1, WINDOW**2, c)
         seen = self.attention(windows, mask)
         return seen.view(b, h * w, c).index_select(1, back).view(b, h, w, c)

@@ -54,7 +54,9 @@ class Restorer:
         self.tiling, self.fixed = tiling or Tiling(), fixed
         self.last: Tensor | None = None  # as the network took it
         self.notes: list[str] = []  # what went otherwise than planned
-        self.replays, self.replayer = replays, Replayer()
+        # How holes are filled depends on them.
+        self.replays = replays and model.config.task != "inpaint"
+        self.replayer = Replayer()
 
     @classmethod
     def load(
@@ -198,7 +200,6 @@ class Restorer:
         if top == 0 and way.rows >= height:
             yield self.restore_whole(image, way)
             return
-        self.replayer.forget()
         self.move_to(way.device)
         noted = self.noted(image, way, lambda model, batch: [model(batch).image])
         computed = bands(noted, way.rows, top, height)
@@ -216,7 +217,11 @@ class Restorer:
                 return self.foreseen(lambda: note(self.model, stored(batch, way.device)))
 
     def foreseen(self, note: Callable[[], Sequence[Any]]) -> Sequence[Any]:
-        """What ``note`` wants; a network with statistics knows beforehand what it will read."""
+        """What ``note`` wants; a network with statistics knows beforehand what it will read.
+
+        Every pass in bands begins here, and takes the memory that a recording held.
+        """
+        self.replayer.forget()
         normalised = any(isinstance(module, nn.GroupNorm) for module in self.model.modules())
         return with_foresight(note) if normalised else note()
 

@@ -37,7 +37,6 @@ def encode(restorer: Restorer, image: Tensor, on_tile: OnTile | None = None) -> 
                 raise FloatingPointError
             yield torch.cat([indices[0].float(), weights[0].float()]).cpu()  # (2·K, n, w)
 
-    restorer.replayer.forget()
     way = restorer.way(height, width)
     ladder = persevere(way, padded, compute, restorer.notes.append, on_tile, CODE_STRIDE)
     indices, weights = gathered(ladder).chunk(2)
@@ -59,7 +58,6 @@ def decode(restorer: Restorer, codes: Codes, on_tile: OnTile | None = None) -> T
         for _, (drawn,) in bands(noted, way.rows, top, height):
             yield drawn[0, :, :, :width].float().cpu()
 
-    restorer.replayer.forget()
     way = restorer.way(height, width)
     return gathered(persevere(way, height, compute, restorer.notes.append, on_tile)).clamp_(0, 1)
 
