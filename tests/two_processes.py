@@ -31,6 +31,7 @@ def main(photos: Path, batch: int, out: Path) -> None:
     found["codes"] = model.books[0].codes.detach()
     rank = trainer.accelerator.process_index
     save_file({k: v.contiguous() for k, v in found.items()}, out.with_suffix(f".{rank}"))
+    trainer.accelerator.end_training()
 
 
 if __name__ == "__main__":

@@ -256,5 +256,6 @@ def finish(trainer: Trainer) -> None:
     """The weights' path on stdout; 128 + the signal's number if one ended the run."""
     if trainer.accelerator.is_main_process:
         typer.echo(trainer.result)
+    trainer.accelerator.end_training()  # or processes may abort when they end, one before the other
     if trainer.stopped_by:
         raise typer.Exit(128 + trainer.stopped_by)
