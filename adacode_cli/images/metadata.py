@@ -12,6 +12,7 @@ import tifffile
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from adacode_cli.images.picture import Metadata, Samples
+from adacode_cli.images.png_colour import read_png_colour
 
 Base = ExifTags.Base
 # How a TIFF's own pixels lie in it, which its EXIF can't be told from.
@@ -48,15 +49,17 @@ def orientation_of(image: Image.Image) -> int:
     return found if found in TURNS else 1
 
 
-def read_metadata(image: Image.Image) -> tuple[Metadata, tuple[str, ...]]:
-    """What the file says, made true for an upright picture, and notes on what was damaged."""
+def read_metadata(image: Image.Image, data: bytes) -> tuple[Metadata, tuple[str, ...]]:
+    """What the file ``data`` says, made true for an upright picture, and notes on damage."""
     xmp = image.info.get("xmp")
     if not isinstance(xmp, bytes) or not xmp:
         xmp = None
     metadata = Metadata(
         icc_profile=image.info.get("icc_profile") or None,
         xmp=XMP_ORIENTATION.sub(rb"tiff:Orientation\g<1>1", xmp) if xmp else None,
-        dpi=positive(image.info.get("dpi")),
+        # Of a TIFF without a resolution Pillow says one dot per inch.
+        dpi=positive(image.info.get("dpi")) if image.format != "TIFF" else None,
+        png_colour=read_png_colour(data),
     )
     try:
         exif = upright_exif(image.getexif(), tiff=image.format == "TIFF")
@@ -85,7 +88,9 @@ def positive(dpi: object) -> tuple[float, float] | None:
 
 
 def exif_dpi(exif: Image.Exif) -> tuple[float, float] | None:
-    """The resolution in dots per inch that EXIF tells."""
+    """The resolution in dots per inch that EXIF tells; none where its unit is none."""
+    if exif.get(Base.ResolutionUnit) == 1:
+        return None
     found = positive((exif.get(Base.XResolution), exif.get(Base.YResolution)))
     centimetres = exif.get(Base.ResolutionUnit) == 3
     return (found[0] * 2.54, found[1] * 2.54) if found and centimetres else found
@@ -116,7 +121,8 @@ def finished_exif(
     exif = Image.Exif()
     if metadata.exif is not None:
         exif.load(metadata.exif)
-    inner = exif.get_ifd(ExifTags.IFD.Exif)
+    # Asking for a directory that isn't there makes an empty one.
+    inner = exif.get_ifd(ExifTags.IFD.Exif) if ExifTags.IFD.Exif in exif else {}
     for tag, value in zip((Base.ExifImageWidth, Base.ExifImageHeight), size, strict=True):
         if tag in inner:
             inner[tag] = value

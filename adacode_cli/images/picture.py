@@ -27,6 +27,7 @@ class Metadata:
     exif: bytes | None = None
     xmp: bytes | None = None
     dpi: tuple[float, float] | None = None
+    png_colour: bytes | None = None  # what a PNG says of its colours, besides a profile
 
 
 @dataclass(frozen=True, eq=False)

@@ -178,7 +178,7 @@ def to_picture(image: Image.Image, data: bytes, *, whole: bool = True) -> Pictur
         return to_deep_picture(image, data)
     image.load()  # which turns a TIFF upright
     orientation = safe_orientation(image)
-    metadata, damaged = read_metadata(image)
+    metadata, damaged = read_metadata(image, data)
     samples, metadata, changed = from_pillow(image, metadata, gray=is_monochrome(image, data))
     reduced = ("reduced to 8 bits",) if deep else ()
     return Picture(turn_upright(samples, orientation), metadata, damaged + reduced + changed)
@@ -186,11 +186,11 @@ def to_picture(image: Image.Image, data: bytes, *, whole: bool = True) -> Pictur
 
 def to_deep_picture(image: Image.Image, data: bytes) -> Picture:
     """A picture of 16 bits, upright, with its metadata."""
-    samples = read_deep(image, data)
+    samples, cut_off = read_deep(image, data)
     orientation = safe_orientation(image)  # before loading, which turns a TIFF in Pillow only
     image.load()  # Pillow sees damage that other decoders pass over
-    metadata, damaged = read_metadata(image)
-    return Picture(turn_upright(samples, orientation), metadata, damaged)
+    metadata, damaged = read_metadata(image, data)
+    return Picture(turn_upright(samples, orientation), metadata, damaged + cut_off)
 
 
 def safe_orientation(image: Image.Image) -> int:
@@ -235,6 +235,7 @@ def decode_tiff(data: bytes, name: str, error: Exception) -> Picture:
         raise PictureError(f"{name}: not a picture in a format that can be read") from error
     try:
         metadata, orientation = tiff_metadata(data)
-        return Picture(turn_upright(to_uint16(read_tiff(data)), orientation), metadata)
+        samples, cut_off = to_uint16(read_tiff(data))
+        return Picture(turn_upright(samples, orientation), metadata, cut_off)
     except Exception as other:
         raise PictureError(f"{name}: a TIFF that can't be read ({other})") from other

@@ -14,6 +14,8 @@ from PIL import Image
 from adacode_cli.images.picture import PictureError, Samples
 
 ORIENTATION = 274  # the tag
+WHITE = 65535
+SLIGHTLY = 66  # a thousandth: what computing may add
 TWELVE_BITS, DEEP, MONOCHROME = 0b0010_0000, 0b0100_0000, 0b0001_0000
 
 
@@ -39,8 +41,8 @@ def av1_flags(data: bytes) -> int:
     return data[place + 6] if 0 <= place < len(data) - 6 else 0
 
 
-def read_deep(image: Image.Image, data: bytes) -> Samples:
-    """(H, W, C) of 16 bits, as they lie in the file.
+def read_deep(image: Image.Image, data: bytes) -> tuple[Samples, tuple[str, ...]]:
+    """(H, W, C) of 16 bits, as they lie in the file, and notes on what they can't hold.
 
     Raises ``PictureError`` for a layout that can't be read.
     """
@@ -48,13 +50,13 @@ def read_deep(image: Image.Image, data: bytes) -> Samples:
         return to_uint16(read_tiff(data))
     if image.format == "PNG":
         gray = image.mode.startswith("I") or "LA;16" in str(getattr(image, "tile", ""))
-        return from_opencv(data, gray=gray)
+        return from_opencv(data, gray=gray), ()
     if image.format == "AVIF":
         full = 4095 if av1_flags(data) & TWELVE_BITS else 1023
         deep = from_opencv(data, gray=is_monochrome(image, data)).astype(np.float32)
         return to_uint16(deep / np.float32(full))
     if image.format == "HEIF":
-        return read_heif(data)
+        return read_heif(data), ()
     return to_uint16(np.asarray(image))
 
 
@@ -115,11 +117,7 @@ def read_tiff(data: bytes) -> NDArray[Any]:
     with tifffile.TiffFile(io.BytesIO(data)) as file:
         page: Any = file.pages[0]
         channels = page.samplesperpixel
-        if channels > 4 or page.photometric not in {
-            tifffile.PHOTOMETRIC.MINISBLACK,
-            tifffile.PHOTOMETRIC.RGB,
-        }:
-            raise PictureError(f"a TIFF of {channels} channels, {page.photometric.name}")
+        refuse_other_channels(channels, page.photometric)
         try:
             pixels = page.asarray()
         except ValueError:  # a compression that it leaves to a package we don't need
@@ -127,7 +125,26 @@ def read_tiff(data: bytes) -> NDArray[Any]:
         if channels > 1 and page.planarconfig == tifffile.PLANARCONFIG.SEPARATE:
             pixels = np.moveaxis(pixels, 0, -1)
     pixels = pixels.reshape(page.imagelength, page.imagewidth, channels)
+    if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE:
+        return white_at_the_top(pixels)
     return with_plain_alpha(pixels, int(page.extrasamples[0])) if page.extrasamples else pixels
+
+
+def refuse_other_channels(channels: int, meaning: tifffile.PHOTOMETRIC) -> None:
+    """Raise ``PictureError`` for channels that aren't gray or RGB, with or without alpha."""
+    known = {tifffile.PHOTOMETRIC.MINISBLACK, tifffile.PHOTOMETRIC.RGB}
+    inverted = channels == 1 and meaning == tifffile.PHOTOMETRIC.MINISWHITE
+    if channels > 4 or not (meaning in known or inverted):
+        raise PictureError(
+            f"a TIFF of {channels} channels, {meaning.name}: only gray and RGB can be read"
+        )
+
+
+def white_at_the_top(pixels: NDArray[Any]) -> NDArray[Any]:
+    """(H, W, 1) where 0 is white → where 0 is black."""
+    if pixels.dtype.kind != "u":
+        return 1 - pixels
+    return np.iinfo(pixels.dtype).max - pixels
 
 
 def with_plain_alpha(pixels: NDArray[Any], kind: int) -> NDArray[Any]:
@@ -152,14 +169,22 @@ def without_orientation(data: bytes, page: Any) -> bytes:
     return data[:place] + upright + data[place + 2 :]
 
 
-def to_uint16(pixels: NDArray[Any]) -> Samples:
-    """16 bits from 16 as they are, from floats in [0, 1], or from wider integers cut off."""
+def to_uint16(pixels: NDArray[Any]) -> tuple[Samples, tuple[str, ...]]:
+    """16 bits, and a note where values were cut off.
+
+    From 8 and 16 as they are, from wider ones by their own full scale, from floats in [0, 1] and
+    from signed integers up to 65535, as 16 bits are where a decoder has no better place for them.
+    """
     pixels = pixels[..., None] if pixels.ndim == 2 else pixels
-    if pixels.dtype == np.uint16:
-        return np.ascontiguousarray(pixels, dtype=np.uint16)  # in this machine's byte order
     if pixels.dtype == np.uint8:
-        return pixels
+        return pixels, ()
+    if pixels.dtype == np.uint16:
+        return np.ascontiguousarray(pixels, dtype=np.uint16), ()  # in this machine's byte order
+    if pixels.dtype.kind == "u":
+        return (pixels // (np.iinfo(pixels.dtype).max // WHITE)).astype(np.uint16), ()
     if pixels.dtype.kind == "f":
-        scaled = np.nan_to_num(np.clip(pixels, 0, 1)) * 65535
-        return np.rint(scaled).astype(np.uint16)
-    return np.clip(pixels, 0, 65535).astype(np.uint16)
+        # Half precision has no 65535.
+        pixels = WHITE * np.nan_to_num(pixels.astype(np.float32, copy=False))
+    beyond = bool(pixels.size) and (pixels.min() < -SLIGHTLY or pixels.max() > WHITE + SLIGHTLY)
+    notes = ("what is darker than black or lighter than white is cut off",) if beyond else ()
+    return np.rint(np.clip(pixels, 0, WHITE)).astype(np.uint16), notes

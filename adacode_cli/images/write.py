@@ -34,8 +34,9 @@ from adacode_cli.images.picture import (
     to_samples,
     whole,
 )
+from adacode_cli.images.png_colour import other_than_srgb, png_colour_chunks
 from adacode_cli.images.write_png import write_png
-from adacode_cli.images.write_tiff import write_tiff
+from adacode_cli.images.write_tiff import write_pages, write_tiff
 
 NUMBER = itertools.count()  # no two files of a process share an unfinished name
 BY_ROWS = {"PNG": write_png, "TIFF": write_tiff}  # one picture, written by ourselves
@@ -182,15 +183,49 @@ def encode(picture: Content, file: IO[bytes], form: Format, encoding: Encoding) 
     """Write ``picture`` to an open file; returns notes on what the format can't hold."""
     check_encoding(encoding, form)
     notes: list[str] = []
-    if isinstance(picture, Animation) and not form.moving:
-        notes.append(f"only its first frame is kept: {form.name} has one")
-    if isinstance(picture, Animation) and (len(picture.frames) == 1 or not form.moving):
-        picture = picture.frames[0]
-    if not isinstance(picture, Animation) and form.name in BY_ROWS:
+    note_colours(picture, form, notes)
+    if isinstance(picture, Animation):
+        picture = as_held(picture, form, notes)
+    if isinstance(picture, Animation) and form.name == "TIFF":
+        encode_pages(picture, file, form, encoding)
+    elif not isinstance(picture, Animation) and form.name in BY_ROWS:
         encode_by_rows(picture, file, form, encoding)
     else:
         encode_whole(picture, file, form, encoding, notes)
     return tuple(dict.fromkeys(notes))
+
+
+def note_colours(picture: Content, form: Format, notes: list[str]) -> None:
+    """A line where only a PNG can say what the colours are."""
+    first = picture.frames[0] if isinstance(picture, Animation) else picture
+    chunks = other_than_srgb(first.metadata.png_colour)
+    if chunks and form.name != "PNG":
+        notes.append(f"its colours are taken for sRGB: what {chunks} says, only a PNG can hold")
+
+
+def as_held(animation: Animation, form: Format, notes: list[str]) -> Picture | Animation:
+    """All of it, or the first picture where the format has no place for more.
+
+    Pages may differ in size, and nobody turns them over in what is shown as time goes by.
+    """
+    paged = not animation.durations
+    if len(animation.frames) > 1 and (form.name == "TIFF" if paged else form.moving):
+        return animation
+    if len(animation.frames) > 1:
+        more = "; --format tif keeps all" if paged else ""
+        kind = "page" if paged else "frame"
+        notes.append(f"only its first {kind} is kept: {form.name} has one{more}")
+    return animation.frames[0]
+
+
+def encode_pages(animation: Animation, file: IO[bytes], form: Format, encoding: Encoding) -> None:
+    """Pages, or frames as pages; the first is marked, and has the EXIF."""
+    pages = [
+        replace(frame.in_bands(), metadata=kept(frame.metadata, encoding))
+        for frame in animation.frames
+    ]
+    exif = finished_exif(pages[0].metadata, pages[0].size, encoding.mark, dpi=not form.dpi)
+    write_pages(file, pages, exif)
 
 
 def encode_by_rows(
@@ -221,7 +256,9 @@ def encode_whole(
 
 def kept(metadata: Metadata, encoding: Encoding) -> Metadata:
     """What of the metadata is to be written."""
-    return Metadata(metadata.icc_profile) if encoding.strip_metadata else metadata
+    if not encoding.strip_metadata:
+        return metadata
+    return Metadata(metadata.icc_profile, png_colour=metadata.png_colour)
 
 
 def metadata_options(
@@ -234,6 +271,12 @@ def metadata_options(
         options["icc_profile"] = metadata.icc_profile
     if metadata.dpi and form.dpi:
         options["dpi"] = metadata.dpi
+    if form.name == "PNG" and metadata.png_colour:
+        options["pnginfo"] = info = PngInfo()
+        for kind, content in png_colour_chunks(metadata.png_colour):
+            info.add(kind, content)
+    if not form.exif:
+        note_what_is_lost(metadata, form, notes)
     if metadata.xmp and form.exif:
         place_xmp(options, fitting(metadata.xmp, "XMP", form, notes), form)
     if form.exif and len(exif):
@@ -248,10 +291,14 @@ def fitting(blob: bytes, name: str, form: Format, notes: list[str]) -> bytes | N
     if form.name == "JPEG" and len(blob) > TOO_LARGE:
         notes.append(f"its {name} is dropped: {len(blob)} bytes are too many for a JPEG")
         return None
-    if form.name == "TIFF" and name == "XMP":
-        notes.append("its XMP is dropped: the pages of a TIFF are written without")
-        return None
     return blob
+
+
+def note_what_is_lost(metadata: Metadata, form: Format, notes: list[str]) -> None:
+    """For a format without EXIF and XMP: a line where there were any."""
+    lost = [name for name, blob in (("EXIF", metadata.exif), ("XMP", metadata.xmp)) if blob]
+    if lost:
+        notes.append(f"its {' and '.join(lost)} can't be kept: {form.name} has no place for it")
 
 
 def place_xmp(options: dict[str, Any], xmp: bytes | None, form: Format) -> None:
@@ -259,9 +306,8 @@ def place_xmp(options: dict[str, Any], xmp: bytes | None, form: Format) -> None:
     if xmp is None:
         return
     if form.name == "PNG":
-        info = PngInfo()
+        info = options.setdefault("pnginfo", PngInfo())
         info.add_itxt("XML:com.adobe.xmp", xmp.decode("utf-8", "replace"))
-        options["pnginfo"] = info
     else:
         options["xmp"] = xmp
 

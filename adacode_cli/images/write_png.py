@@ -14,6 +14,7 @@ from PIL.PngImagePlugin import putchunk
 
 from adacode_cli.images.deflate import BLOCK, RAW, Bytes, packed, side_by_side
 from adacode_cli.images.picture import Metadata, PictureInBands
+from adacode_cli.images.png_colour import png_colour_chunks
 
 COLOUR = {1: 0, 2: 4, 3: 2, 4: 6}  # channels → PNG's colour type
 XMP_KEYWORD = b"XML:com.adobe.xmp"
@@ -38,6 +39,8 @@ def write_png(file: IO[bytes], picture: PictureInBands, exif: Image.Exif) -> Non
 
 def put_metadata(file: IO[bytes], metadata: Metadata, exif: Image.Exif) -> None:
     """The chunks that come before the pixels."""
+    for kind, content in png_colour_chunks(metadata.png_colour):
+        putchunk(file, kind, content)
     if metadata.icc_profile:
         putchunk(file, b"iCCP", b"ICC Profile\0\0", zlib.compress(metadata.icc_profile))
     if metadata.dpi:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import IO, Any
 
 import numpy as np
 from PIL import ExifTags, Image, TiffTags
-from PIL.TiffImagePlugin import ImageFileDirectory_v2
+from PIL.TiffImagePlugin import AppendingTiffWriter, ImageFileDirectory_v2
 
 from adacode_cli.images.deflate import BLOCK, WRAPPED, packed, side_by_side
 from adacode_cli.images.picture import Metadata, PictureInBands, Samples
@@ -42,6 +43,15 @@ def write_tiff(file: IO[bytes], picture: PictureInBands, exif: Image.Exif) -> No
     file.seek(0)
     directory.save(file)
     file.seek(0, 2)
+
+
+def write_pages(file: IO[bytes], pages: Iterable[PictureInBands], exif: Image.Exif) -> None:
+    """Several pictures, of any sizes, in one TIFF; the first has ``exif``."""
+    appended = AppendingTiffWriter(file, new=True)
+    for page in pages:
+        write_tiff(appended, page, exif)
+        appended.newFrame()
+        exif = Image.Exif()  # directories within one are where a later page can't find them
 
 
 def layout(picture: PictureInBands, rows: int) -> dict[int, Any]:

@@ -17,11 +17,11 @@ from queue import SimpleQueue
 
 from adacode_cli.images.alpha import fill_transparent
 from adacode_cli.images.colour import lock_colour
-from adacode_cli.images.formats import BY_NAME, Format
+from adacode_cli.images.formats import BY_NAME, Format, format_of
 from adacode_cli.images.naming import STREAM
 from adacode_cli.images.picture import Animation, Picture, PictureInBands, Samples, whole
 from adacode_cli.images.read import MAX_PIXELS, decode, load
-from adacode_cli.images.write import Content, Encoding, write, write_stream
+from adacode_cli.images.write import Content, Encoding, as_held, write, write_stream
 from adacode_cli.restore.plan import Job
 from adacode_cli.restore.result import Result, Span, busy
 from adacode_cli.restore.tiling import OnTile
@@ -212,15 +212,22 @@ class FolderRun:
         return Loaded(with_source(content, job.source), (began, self.now()))
 
     def restore(self, job: Job, content: Picture | Animation, worker: Worker) -> Content:
-        """A picture, or every frame of an animation, by the worker's model."""
+        """A picture, or those frames of an animation that will be kept, by the worker's model."""
+        notes: list[str] = []
+        if isinstance(content, Animation):
+            content = as_held(content, self.form_of(job), notes)
         if isinstance(content, Picture):
-            return self.restore_frame(job, content, worker, 0, 1)
+            return self.restore_frame(job, content.noting(*notes), worker, 0, 1)
         count = len(content.frames)
         frames = (
             whole(self.restore_frame(job, frame, worker, number, count))
             for number, frame in enumerate(content.frames)
         )
         return replace(content, frames=tuple(frames))
+
+    def form_of(self, job: Job) -> Format:
+        """The format of a job's result."""
+        return self.handling.stream_format if job.output == STREAM else format_of(job.output)
 
     def restore_frame(
         self, job: Job, frame: Picture, worker: Worker, number: int, count: int

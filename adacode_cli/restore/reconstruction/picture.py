@@ -17,7 +17,7 @@ from adacode_cli.restore.restorer import Restorer
 from adacode_cli.restore.tiling import OnTile
 from adacode_cli.training.figures import CodeUses
 
-BLOBS = ("icc_profile", "exif", "xmp")
+BLOBS = ("icc_profile", "exif", "xmp", "png_colour")
 
 
 class Reconstructed(NamedTuple):
