@@ -121,6 +121,15 @@ def test_a_file_is_checked_for_every_command_whichever_runs(
     assert "train restoration has no setting 'stairs'" in told
 
 
+def test_a_commands_table_is_no_other_commands_option(tmp_path: Path, adacode: Command) -> None:
+    """'weights' is a group of commands, and an option of others."""
+    make_photo(8, 8).save(tmp_path / "a.png")
+    (tmp_path / "config.toml").write_text('[weights.push]\nlicense = "cc0-1.0"\n')
+    assert adacode("sr", "a.png").stdout == "a_x4.png\n"
+    shown = adacode("config").stdout.splitlines()[1:]
+    assert [line.partition("  #")[0] for line in shown] == ["[weights.push]", 'license = "cc0-1.0"']
+
+
 def test_a_variable_reaches_a_command_below_another(
     adacode: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -85,11 +85,12 @@ def settings(
             use_table(chosen, commands, (name,), value, path)
         elif underscored(name) not in {*known, HUB_REPO}:
             raise UsageError(f"{path}: no command has the setting {name!r}")
+    # A table belongs to a command, even to one that is called as another's option: weights.
+    top = {underscored(name): v for name, v in content.items() if not isinstance(v, dict)}
     for names, command in commands.items():
         for key in keys_of(command):
-            top = content.get(key, content.get(key.replace("_", "-")))
-            if top is not None and key not in chosen[names]:
-                chosen[names][key] = Setting(top, str(path))
+            if key in top and key not in chosen[names]:
+                chosen[names][key] = Setting(top[key], str(path))
             if (variable := PREFIX + key.upper()) in os.environ:
                 chosen[names][key] = Setting(os.environ[variable], variable)
     return chosen
