@@ -82,6 +82,52 @@ def test_standard_input_to_standard_output(word: str, tmp_path: Path) -> None:
     assert tree(tmp_path) == ["a.png", "tiny.safetensors"]
 
 
+def run_in(folder: Path, *words: str, **variables: str) -> subprocess.CompletedProcess[bytes]:
+    """The command in an interpreter of its own, which alone heeds such variables."""
+    command = [sys.executable, "-m", "adacode_cli", *words]
+    env = environment(**variables)
+    return subprocess.run(command, capture_output=True, check=False, cwd=folder, env=env)
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"PYTHONIOENCODING": "cp1252"},
+        {"PYTHONIOENCODING": "ascii"},
+        {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+    ],
+    ids=["cp1252", "ascii", "no locale"],
+)
+def test_words_that_an_encoding_lacks_are_written_otherwise(
+    variables: dict[str, str], tmp_path: Path
+) -> None:
+    make_photo(12, 8).save(tmp_path / "a.png")
+    done = run_in(tmp_path, "sr", "a.png", *TINY, "--dry-run", **variables)
+    assert (done.returncode, b"a.png 12" in done.stdout) == (0, True), done.stderr
+    assert rb"\u2192 a_x4.png 48" in done.stdout
+    done = run_in(tmp_path, "bench", "--help", **variables)
+    assert (done.returncode, b"convolutions" in done.stdout) == (0, True), done.stderr
+    assert run_in(tmp_path, "weights", "list", **variables).returncode == 0
+
+
+@pytest.mark.skipif(os.name == "nt", reason="NOT TESTED: names are text there")
+@pytest.mark.parametrize("encoding", ["utf-8", "cp1252", "ascii"])
+def test_a_name_that_is_no_text_keeps_its_bytes_in_any_encoding(
+    encoding: str, tmp_path: Path
+) -> None:
+    make_photo(12, 8).save(tmp_path / "a.png")
+    (tmp_path / "a.png").rename(os.fsdecode(os.fsencode(tmp_path) + b"/a\xe9.png"))
+    words = ("sr", ".", *TINY, "--dry-run")
+    done = run_in(tmp_path, *words, PYTHONIOENCODING=encoding)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(b"a\xe9.png ")
+
+
+def test_a_program_without_standard_streams_starts(tmp_path: Path) -> None:
+    code = "import sys; sys.stdout = sys.stderr = None; import adacode_cli.cli.main"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path, env=environment())
+
+
 def test_settings_of_a_person(tmp_path: Path, adacode: Command) -> None:
     make_photo(12, 8).save(tmp_path / "a.png")
     (tmp_path / "config.toml").write_text(
