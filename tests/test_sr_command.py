@@ -148,6 +148,8 @@ def test_a_result_is_not_overwritten_unless_forced(tmp_path: Path, adacode: Comm
         (("eval", ".", "--sheet", "missing/s.png"), 2, "missing"),
         (("eval", ".", "--perceptual", "a.png"), 1, "a.png"),
         (("sr", "a.png", "--weights", "nothing"), 1, "lite-x4"),
+        (("sr", "a.png", "--weights", "lite-inpaint"), 1, "for inpaint, not for sr"),
+        (("sr", "a.png", "--width", "64", "--weights", "lite-inpaint"), 1, "not for sr"),
         (("sr", "a.png", "--device", "cuda:7"), 1, "CUDA devices"),
         (("sr", "a.png", "--device", "abacus"), 2, "abacus"),
         (("sr", "a.png", "--precision", "fp8"), 2, "fp8"),

@@ -93,6 +93,12 @@ def weights_for(task: str, weights: str | None) -> str:
     return name
 
 
+def check_task(weights: str, found: str, task: str) -> None:
+    """Raise ``ValueError`` for weights of another task."""
+    if found != task:
+        raise ValueError(f"{weights}: these weights are for {found}, not for {task}")
+
+
 def load_restorer(
     weights: str,
     task: str,
@@ -113,9 +119,7 @@ def load_restorer(
     restorer = Restorer.load(weights, device, precision, tiling)
     if fixed is not None:
         restorer.fixed = fixed
-    if restorer.model.config.task != task:
-        found = restorer.model.config.task
-        raise ValueError(f"{weights}: these weights are for {found}, not for {task}")
+    check_task(weights, restorer.model.config.task, task)
     kind = str(restorer.precision).removeprefix("torch.")
     problems.say(f"{weights} on {restorer.device} in {kind}")
     return restorer

@@ -150,14 +150,15 @@ def choose(
     """The weights' name, and the size: what was asked for, else the model's own scale.
 
     Without a name it is the bundled model nearest above the magnification; where several
-    pictures need several, the largest. Raises ``UsageError``, or ``WeightsError``.
+    pictures need several, the largest. Raises ``UsageError``, ``WeightsError``, or
+    ``ValueError`` for weights of another task.
     """
     from adacode_cli.images.wanted_size import WantedSize, scale_for
     from adacode_cli.weights import catalogue
 
     problems.show_logs()
     if weights is not None:
-        return weights, wanted or WantedSize(scale=catalogue.scale_of(weights))
+        return weights, wanted or own_size(weights)
     scales = [model.scale for model in catalogue.BUNDLED.values() if model.task == "sr"]
     if not scales:
         raise UsageError("no bundled model can sr; use --weights FILE, or official-x4")
@@ -166,6 +167,16 @@ def choose(
     name = catalogue.default_for("sr", scale)
     assert name is not None
     return name, wanted
+
+
+def own_size(weights: str) -> WantedSize:
+    """The weights' own scale as a size. Raises ``ValueError`` for those of another task."""
+    from adacode_cli.images.wanted_size import WantedSize
+    from adacode_cli.weights import catalogue
+
+    found = catalogue.what_for(weights)
+    options.check_task(weights, found.task, "sr")  # whose scale, 1, isn't a size to ask for
+    return WantedSize(scale=found.scale)
 
 
 def factor_of(pictures: PictureOptions, wanted: WantedSize) -> float:

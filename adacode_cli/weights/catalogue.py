@@ -254,9 +254,12 @@ def load_model(weights: str | Path) -> AdaCode:
 
 def scale_of(weights: str | Path) -> int:
     """The magnification; a file's own configuration tells it."""
-    if str(weights) in CATALOGUE:
-        return CATALOGUE[str(weights)].scale
-    return read_config(find(weights)).scale
+    return what_for(weights).scale
+
+
+def what_for(weights: str | Path) -> Bundled | Published | AdaCodeConfig:
+    """What knows the weights' task and scale: the catalogue, else a file's own configuration."""
+    return CATALOGUE.get(str(weights)) or read_config(find(weights))
 
 
 def read_config(path: Path) -> AdaCodeConfig:
