@@ -176,6 +176,41 @@ def test_a_commands_table_is_no_other_commands_option(tmp_path: Path, adacode: C
     assert [line.partition("  #")[0] for line in shown] == ["[weights.push]", 'license = "cc0-1.0"']
 
 
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("[sr]\nscale = [1, 2]", "[sr] scale = [1, 2]: write a number"),
+        ("[sr]\nscale = 2024-01-01", '[sr] scale = "2024-01-01": write a number'),
+        ("[sr]\ncompare = 3", "[sr] compare = 3: write a path in quotes"),
+        ("[sr]\nweights = true", "[sr] weights = true: write a text in quotes"),
+        ("[sr]\nwidth = 1.5", "[sr] width = 1.5: write a whole number"),
+        ("[reconstruct]\nonly = [[3]]", "[reconstruct] only = [[3]]: write a text in quotes"),
+        ("quiet = 1.5", "toml: quiet = 1.5: write true or false"),
+        ("hub-repo = 7", "toml: hub-repo = 7: write a text in quotes"),
+    ],
+)
+def test_a_value_of_a_wrong_kind_is_named_with_its_file_and_table(
+    text: str, says: str, tmp_path: Path, adacode: Command
+) -> None:
+    (tmp_path / "config.toml").write_text(text)
+    for words in (("config",), ("sr", "a.png")):
+        [told] = adacode(*words, check=2).stderr.splitlines()
+        assert f"{tmp_path / 'config.toml'}: " in told
+        assert says in told
+
+
+def test_what_fits_some_commands_is_theirs_alone(tmp_path: Path, adacode: Command) -> None:
+    """--codes is a number for train, and a file for reconstruct; --tile is a word, or a number."""
+    (tmp_path / "config.toml").write_text('codes = 64\ntile = 512\n[reconstruct]\nonly = "scenes"\n')
+    shown = adacode("config").stdout
+    tables = dict(part.split("]\n", 1) for part in shown.split("[")[1:])
+    assert "codes = 64 " in tables["train.codebook"]
+    assert "codes" not in tables["reconstruct"]
+    assert 'only = "scenes" ' in tables["reconstruct"]
+    make_photo(8, 8).save(tmp_path / "a.png")
+    adacode("reconstruct", "a.png", "--dry-run")
+
+
 def test_a_variable_reaches_a_command_below_another(
     adacode: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -16,9 +16,18 @@ from adacode_cli.cli.commands import Command
 from adacode_cli.errors import UsageError
 from adacode_cli.settings_path import PREFIX, settings_path
 
+Option = Any  # typer brings a click of its own
 HUB_REPO = "hub_repo"  # not an option: where the published networks are
 # Of one run, not of a person.
 NEVER = frozenset({"help", "out", "dry_run", "report", "include", "exclude", "sheet"})
+# What an option of a kind may be in the file, in words and as TOML is read.
+VALUES: dict[str, tuple[str, frozenset[type]]] = {
+    "boolean": ("true or false", frozenset({bool, int, str})),
+    "integer": ("a whole number", frozenset({int, str})),
+    "float": ("a number", frozenset({int, float, str})),
+    "path": ("a path in quotes", frozenset({str})),
+    "text": ("a text in quotes", frozenset({str, int, float})),
+}
 
 
 @dataclass(frozen=True)
@@ -45,13 +54,13 @@ def read_file() -> dict[str, Any]:
         raise UsageError(f"{path}: no TOML ({error})") from error
 
 
-def keys_of(command: Command) -> dict[str, str]:
-    """The settings a command has: its long options' names → its parameters' names."""
+def keys_of(command: Command) -> dict[str, Option]:
+    """The settings a command has: its long options by their names."""
     return {
-        key: str(parameter.name)
-        for parameter in command.params
-        if parameter.param_type_name == "option"
-        for word in parameter.opts[-1:]
+        key: option
+        for option in command.params
+        if option.param_type_name == "option"
+        for word in option.opts[-1:]
         if (key := word.lstrip("-").replace("-", "_")) not in NEVER
     }
 
@@ -75,21 +84,20 @@ def settings(
 
     content: of the file, which may name these commands alone. A variable of the environment
     wins over a command's own table in the file, which wins over the file's top level. Raises
-    ``UsageError`` for a name that no command has.
+    ``UsageError`` for a name that no command has, or a value that is of no use for it.
     """
     path = settings_path()
-    known = {key for command in commands.values() for key in keys_of(command)}
     chosen: dict[tuple[str, ...], dict[str, Setting]] = {names: {} for names in commands}
     for name, value in content.items():
         if isinstance(value, dict):
             use_table(chosen, commands, (name,), value, path)
-        elif underscored(name) not in {*known, HUB_REPO}:
-            raise UsageError(f"{path}: no command has the setting {name!r}")
+        else:
+            check_top(name, value, commands, path)
     # A table belongs to a command, even to one that is called as another's option: weights.
     top = {underscored(name): v for name, v in content.items() if not isinstance(v, dict)}
     for names, command in commands.items():
-        for key in keys_of(command):
-            if key in top and key not in chosen[names]:
+        for key, option in keys_of(command).items():
+            if key in top and key not in chosen[names] and not misfit(option, top[key]):
                 chosen[names][key] = Setting(top[key], str(path))
             if (variable := PREFIX + key.upper()) in os.environ:
                 chosen[names][key] = Setting(os.environ[variable], variable)
@@ -109,10 +117,36 @@ def use_table(
             use_table(chosen, commands, (*names, name), value, path)
         elif names not in commands:
             raise UsageError(f"{path}: no command is called {' '.join(names)}")
-        elif underscored(name) not in keys_of(commands[names]):
+        elif underscored(name) not in (keys := keys_of(commands[names])):
             raise UsageError(f"{path}: {' '.join(names)} has no setting {name!r}")
+        elif wanted := misfit(keys[underscored(name)], value):
+            where = f"{path}: [{'.'.join(names)}] {name}"
+            raise UsageError(f"{where} = {written(value)}: write {wanted}")
         else:
             chosen[names][underscored(name)] = Setting(value, str(path))
+
+
+def check_top(name: str, value: Any, commands: dict[tuple[str, ...], Command], path: Path) -> None:
+    """Raise ``UsageError`` for a setting at the file's top that is of no use for any command.
+
+    One that fits some is theirs alone: ``codes`` is a number for train, and a file for reconstruct.
+    """
+    options = [keys_of(command).get(underscored(name)) for command in commands.values()]
+    wishes = [misfit(option, value) for option in options if option is not None]
+    if underscored(name) == HUB_REPO:
+        wishes = ["" if isinstance(value, str) else VALUES["text"][0]]
+    if not wishes:
+        raise UsageError(f"{path}: no command has the setting {name!r}")
+    if all(wishes):
+        raise UsageError(f"{path}: {name} = {written(value)}: write {wishes[0]}")
+
+
+def misfit(option: Option, value: Any) -> str:
+    """What to write instead of a value that no word of the command line could mean, or ''."""
+    kind = option.type.name.removesuffix(" range")
+    wanted, types = VALUES.get(kind, VALUES["text"])
+    parts = value if option.multiple and isinstance(value, list) else [value]
+    return "" if all(type(part) in types for part in parts) else wanted
 
 
 def underscored(name: str) -> str:
@@ -129,17 +163,16 @@ def apply(context: typer.Context) -> None:
     defaults: dict[str, Any] = {}
     for names, chosen in settings(commands, content).items():
         keys = keys_of(commands[names])
-        several = {p.name for p in commands[names].params if getattr(p, "multiple", False)}
         place = defaults
         for name in names:
             place = place.setdefault(name, {})
         for key, setting in chosen.items():
-            one = keys[key] in several and isinstance(setting.value, str)
-            place[keys[key]] = [setting.value] if one else setting.value
+            one = keys[key].multiple and not isinstance(setting.value, list)
+            place[keys[key].name] = [setting.value] if one else setting.value
     context.default_map = defaults
     hub_repo = {underscored(name): value for name, value in content.items()}.get(HUB_REPO)
     if hub_repo is not None:
-        os.environ.setdefault(PREFIX + HUB_REPO.upper(), str(hub_repo))
+        os.environ.setdefault(PREFIX + HUB_REPO.upper(), hub_repo)
 
 
 @problems.explained
@@ -162,7 +195,7 @@ def config(context: typer.Context) -> None:
 
 
 def written(value: Any) -> str:
-    """A value as TOML has it."""
+    """A value as TOML has it; a date, which no option takes, as a text."""
     import json
 
-    return json.dumps(value, ensure_ascii=False)
+    return json.dumps(value, ensure_ascii=False, default=str)
