@@ -96,6 +96,18 @@ def test_the_ends_of_fidelity_are_the_bundled_files() -> None:
         assert catalogue.source(f"lite-x4@{share}") == BUNDLED[name]
 
 
+def test_what_nothing_is_recorded_of_does_not_differ(
+    tmp_path: Path, adacode: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "home"))
+    adacode("weights", "pull", "lite-x4@0.3")
+    told = adacode("weights", "verify").stdout.splitlines()
+    assert "lite-x4@0.3: nothing is recorded that it could be compared with" in told
+    assert "lite-x4: whole" in told
+    adacode("weights", "verify", "lite-x4@0.3")
+    adacode("weights", "verify", "lite-x4@0.4", check=1)
+
+
 def test_fidelity_shapes_the_result(tmp_path: Path, adacode: Command) -> None:
     make_photo(24, 16).save(tmp_path / "a.png")
     for fidelity in ("0", "1"):

@@ -79,7 +79,10 @@ def verify(
         typer.Argument(metavar="[NAME...]", help="As for --weights; by default all that is here."),
     ] = None,
 ) -> None:
-    """Hash files and compare with the catalogue or the Hub's record; 1 if one differs."""
+    """Hash files and compare with the catalogue or a record; 1 if one differs, or is missing.
+
+    Of files of your own, and of what --fidelity makes here, nothing is recorded.
+    """
     from adacode_cli.weights.shelf import Verdict, everything, judge
 
     problems.show_logs()
@@ -87,7 +90,7 @@ def verify(
     failed = False
     for name, source in sources(wanted):
         verdict = judge(source)
-        failed |= verdict is not Verdict.WHOLE
+        failed |= verdict in {Verdict.DAMAGED, Verdict.MISSING}
         typer.echo(f"{name}: {verdict.value}")
     if failed:
         raise typer.Exit(1)
