@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from importlib import import_module
 from typing import Any, cast
@@ -67,4 +68,14 @@ def load(name: str, module: str, attribute: str) -> Command:
         found = alone
     command = typer.main.get_command(found)
     command.name = name
+    take_as_written(command)
     return command
+
+
+def take_as_written(command: Command) -> None:
+    """Let the help of a command, and of those below it, be text: [sr] is markup for rich."""
+    for part in (command, *command.params):
+        if part.help and command.rich_markup_mode == "rich":
+            part.help = re.sub(r"\[(?=[a-z#/@])", r"\\[", part.help)
+    for below in getattr(command, "commands", {}).values():
+        take_as_written(below)
