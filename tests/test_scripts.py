@@ -13,7 +13,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import typer
 
+from adacode_cli.cli.config import commands_of
+from adacode_cli.cli.main import app
 from tests.conftest import Command, environment, make_photo, rows, tree
 
 ROOT = Path(__file__).parents[1]
@@ -201,7 +204,9 @@ def test_a_value_of_a_wrong_kind_is_named_with_its_file_and_table(
 
 def test_what_fits_some_commands_is_theirs_alone(tmp_path: Path, adacode: Command) -> None:
     """--codes is a number for train, and a file for reconstruct; --tile is a word, or a number."""
-    (tmp_path / "config.toml").write_text('codes = 64\ntile = 512\n[reconstruct]\nonly = "scenes"\n')
+    (tmp_path / "config.toml").write_text(
+        'codes = 64\ntile = 512\n[reconstruct]\nonly = "scenes"\n'
+    )
     shown = adacode("config").stdout
     tables = dict(part.split("]\n", 1) for part in shown.split("[")[1:])
     assert "codes = 64 " in tables["train.codebook"]
@@ -218,6 +223,16 @@ def test_a_variable_reaches_a_command_below_another(
     monkeypatch.setenv("ADACODE_STEPS", "many")
     words = ("train", "restoration", "photos", "--prior", "prior.safetensors")
     assert "'many' is not a valid int" in adacode(*words, check=2).stderr
+
+
+def test_all_help_can_be_read_in_80_columns(tmp_path: Path) -> None:
+    """Rich takes [sr] for markup, and cuts words that are longer than a column."""
+    program = typer.main.get_command(app)
+    for names, command in commands_of(program):
+        told = run_in(tmp_path, *names, "--help", COLUMNS="80").stdout.decode()
+        for part in (command, *command.params):
+            for word in (part.help or "").replace("\\[", "[").split():
+                assert word in told, f"{' '.join(names)}: {part.help}"
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

@@ -47,7 +47,7 @@ def bench(
         typer.Option(
             metavar="SETTING",
             help="Run another setting in turn with the one that is given, and tell the ratio:"
-            " weights=NAME,precision=fp32,device=cpu,threads=1, or some of these.",
+            " some of weights=NAME, precision=fp32, device=cpu and threads=1, commas between.",
         ),
     ] = None,
     size: Annotated[
