@@ -18,7 +18,7 @@ from PIL import Image, features
 
 from adacode_cli import __version__
 from adacode_cli.device import has_fast_bf16
-from adacode_cli.settings_path import settings_path
+from adacode_cli.settings_path import settings_place
 from adacode_cli.weights.catalogue import FOLDERS, configured_hub_repo, configured_release
 from adacode_cli.weights.network import explained
 from adacode_cli.weights.record import kept_folder
@@ -123,7 +123,7 @@ def places() -> Report:
         "hub cache": constants.HF_HUB_CACHE,
         "converted": str(kept_folder()),
         "published": configured_hub_repo() or configured_release(),
-        "settings": f"{settings_path()}{'' if settings_path().is_file() else ' (not there)'}",
+        "settings": settings_place(),
         "network": "off"
         if constants.is_offline_mode()
         else f"when asked for, {constants.ENDPOINT}",

@@ -216,6 +216,22 @@ def test_what_fits_some_commands_is_theirs_alone(tmp_path: Path, adacode: Comman
     adacode("reconstruct", "a.png", "--dry-run")
 
 
+@pytest.mark.skipif(os.name == "nt", reason="NOT TESTED: users are known otherwise there")
+def test_a_user_without_a_home_has_no_settings(tmp_path: Path) -> None:
+    make_photo(8, 8).save(tmp_path / "a.png")
+    env = environment(HF_HOME=str(tmp_path))
+    for name in ("HOME", "XDG_CONFIG_HOME", "ADACODE_CONFIG"):
+        env.pop(name, None)
+    nobody = "import os, runpy; os.getuid = lambda: 2**31 - 5\n"
+    program = "runpy.run_module('adacode_cli', run_name='__main__')"
+    command = [sys.executable, "-c", nobody + program]
+    for words, says in ((("config",), "no home folder"), (("sr", "a.png", *TINY), "a_x4.png")):
+        done = subprocess.run(
+            [*command, *words], capture_output=True, text=True, check=False, cwd=tmp_path, env=env
+        )
+        assert (done.returncode, says in done.stdout) == (0, True), done.stderr
+
+
 def test_a_variable_reaches_a_command_below_another(
     adacode: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -14,7 +14,7 @@ import typer
 from adacode_cli.cli import problems
 from adacode_cli.cli.commands import Command
 from adacode_cli.errors import UsageError
-from adacode_cli.settings_path import PREFIX, settings_path
+from adacode_cli.settings_path import PREFIX, settings_path, settings_place
 
 Option = Any  # typer brings a click of its own
 HUB_REPO = "hub_repo"  # not an option: where the published networks are
@@ -41,7 +41,7 @@ class Setting:
 def read_file() -> dict[str, Any]:
     """The settings file's content, empty where there is none. Raises ``UsageError``."""
     path = settings_path()
-    if not path.is_file():
+    if path is None or not path.is_file():
         return {}
     if sys.version_info >= (3, 11):
         import tomllib
@@ -109,7 +109,7 @@ def use_table(
     commands: dict[tuple[str, ...], Command],
     names: tuple[str, ...],
     table: dict[str, Any],
-    path: Path,
+    path: Path | None,
 ) -> None:
     """Take over the settings of one command from its table. Raises ``UsageError``."""
     for name, value in table.items():
@@ -126,7 +126,9 @@ def use_table(
             chosen[names][underscored(name)] = Setting(value, str(path))
 
 
-def check_top(name: str, value: Any, commands: dict[tuple[str, ...], Command], path: Path) -> None:
+def check_top(
+    name: str, value: Any, commands: dict[tuple[str, ...], Command], path: Path | None
+) -> None:
     """Raise ``UsageError`` for a setting at the file's top that is of no use for any command.
 
     One that fits some is theirs alone: ``codes`` is a number for train, and a file for reconstruct.
@@ -182,8 +184,7 @@ def config(context: typer.Context) -> None:
     The file is TOML. At its top, options by their long names hold for every command that
     has them: device = "cuda:1", max-pixels = "500M". In a table, for that command: [sr].
     """
-    path = settings_path()
-    typer.echo(f"# {path}{'' if path.is_file() else ' (not there)'}")
+    typer.echo(f"# {settings_place()}")
     if repo := os.environ.get(PREFIX + HUB_REPO.upper()):
         typer.echo(f"{HUB_REPO} = {written(repo)}")
     commands = dict(commands_of(context.find_root().command))
