@@ -131,6 +131,23 @@ def test_a_program_without_standard_streams_starts(tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path, env=environment())
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="NOT TESTED: no /dev/full here")
+@pytest.mark.parametrize("words", [(), ("--help",), ("sr", "--help"), ("config",)])
+def test_a_full_disk_is_one_line_for_help_too(words: tuple[str, ...], tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "adacode_cli", *words]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            command,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            check=False,
+            cwd=tmp_path,
+            env=environment(),
+        )
+    assert (done.returncode, len(done.stderr.splitlines())) == (1, 1), done.stderr
+    assert b"No space left" in done.stderr
+
+
 def test_settings_of_a_person(tmp_path: Path, adacode: Command) -> None:
     make_photo(12, 8).save(tmp_path / "a.png")
     (tmp_path / "config.toml").write_text(

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator, Mapping
 from importlib import import_module
 from typing import Any, cast
 
 import typer
 from typer.core import TyperGroup
+
+from adacode_cli.cli import problems
 
 Command = Any  # typer brings a click of its own
 
@@ -52,6 +55,14 @@ class Program(TyperGroup):
     def __init__(self, **attributes: Any) -> None:
         super().__init__(**attributes)
         self.commands = cast("Any", Commands())
+
+    def main(self, *words: Any, **settings: Any) -> Any:
+        """Run; help that can't be told is one line, as all else is by ``explained``."""
+        try:
+            return super().main(*words, **settings)
+        except OSError as error:
+            problems.complain(problems.stdout_problem(error) or str(error), error)
+            sys.exit(1)
 
     def list_commands(self, ctx: Any) -> list[str]:
         """In the order of ``COMMANDS``."""
