@@ -9,7 +9,7 @@ import typer
 
 from adacode_cli.cli import config, problems
 from adacode_cli.cli.commands import Program
-from adacode_cli.cli.streams import take_any_text
+from adacode_cli.cli.encoding import take_any_text
 from adacode_cli.heap import keep_freed_memory
 
 # Large tensors on huge pages: 15 % faster on a CPU. PyTorch reads this when it is imported.
