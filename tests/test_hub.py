@@ -548,6 +548,18 @@ def test_what_was_published_loads_again_and_says_what_it_is(
     adacode(*words, "--force", HF_TOKEN=hub.token)
 
 
+def test_publishing_offline_is_told_as_such(
+    tmp_path: Path, hub: Hub, adacode: Run, tiny: bytes
+) -> None:
+    (tmp_path / "mine.safetensors").write_bytes(tiny)
+    words = ("weights", "push", "mine.safetensors", "--repo", "me/mine", "--offline")
+    told = only_problem(adacode(*words, check=1, HF_TOKEN=hub.token))
+    assert "hf:me/mine: can't be published, the network is off" in told
+    assert "pull" not in told
+    assert "library_name: adacode" in adacode(*words, "--dry-run").stdout
+    assert hub.lines() == []
+
+
 def test_only_weights_that_load_are_published(tmp_path: Path, hub: Hub, adacode: Run) -> None:
     (tmp_path / "junk.safetensors").write_bytes(b"junk")
     torch.save({"params": filled_state(SMALL)}, tmp_path / "theirs.pth")

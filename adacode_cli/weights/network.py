@@ -22,6 +22,7 @@ from adacode_cli.errors import WeightsError
 
 log = logging.getLogger(__name__)
 
+OFF = "the network is off (--offline or HF_HUB_OFFLINE)"
 SIGN_IN = "set HF_TOKEN or run 'hf auth login'"
 
 
@@ -31,11 +32,11 @@ def announce(what: str) -> None:
 
 
 def require_network(name: object) -> None:
-    """Raise ``WeightsError`` where the user has forbidden the network."""
+    """Raise ``WeightsError`` where it must be used to load, and the user has forbidden it."""
     if constants.is_offline_mode():
         raise WeightsError(
-            f"{name}: not in the cache, and the network is off (--offline or HF_HUB_OFFLINE);"
-            f" with it on, 'adacode weights pull {name}' fetches it"
+            f"{name}: not in the cache, and {OFF}; with it on,"
+            f" 'adacode weights pull {name}' fetches it"
         )
 
 

@@ -14,11 +14,11 @@ from adacode_cli.weights.card import Entry, read_means, write_card
 from adacode_cli.weights.describe import describe
 from adacode_cli.weights.hub import API
 from adacode_cli.weights.network import (
+    OFF,
     SIGN_IN,
     announce,
     explained,
     megabytes,
-    require_network,
 )
 
 CARD = "README.md"
@@ -70,7 +70,8 @@ def send(parcel: Parcel, *, private: bool, force: bool) -> list[str]:
     is without. Raises ``WeightsError``.
     """
     label = f"{names.HUB}{parcel.repo}"
-    require_network(label)
+    if constants.is_offline_mode():
+        raise WeightsError(f"{label}: can't be published, {OFF}; --dry-run shows the card")
     if not get_token():
         raise WeightsError(f"{label}: the Hub wants to know who you are; {SIGN_IN}")
     total = sum(path.stat().st_size for path in parcel.files.values())
