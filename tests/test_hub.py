@@ -548,6 +548,23 @@ def test_what_was_published_loads_again_and_says_what_it_is(
     adacode(*words, "--force", HF_TOKEN=hub.token)
 
 
+def test_a_cards_picture_is_a_picture_whatever_it_is_called(
+    tmp_path: Path, hub: Hub, adacode: Run, tiny: bytes
+) -> None:
+    (tmp_path / "mine.safetensors").write_bytes(tiny)
+    (tmp_path / "s.toml").write_text("steps = 3\n")
+    make_photo(64, 32).save(tmp_path / "sheet.tif")
+    make_photo(64, 32).save(tmp_path / "sheet", format="JPEG")
+    words = ("weights", "push", "mine.safetensors", "--repo", "me/mine", "--dry-run", "--sheet")
+    for sheet in ("s.toml", "sheet.tif", "mine.safetensors"):
+        refused = adacode(*words, sheet, check=2)
+        assert f"{sheet}: no PNG" in only_problem(refused)
+        assert refused.stdout == ""
+    assert "no such picture" in only_problem(adacode(*words, "none.png", check=1))
+    assert "](details.jpeg)" in adacode(*words, "sheet").stdout
+    assert hub.lines() == []
+
+
 def test_publishing_offline_is_told_as_such(
     tmp_path: Path, hub: Hub, adacode: Run, tiny: bytes
 ) -> None:

@@ -22,16 +22,20 @@ from adacode_cli.weights.network import (
 )
 
 CARD = "README.md"
+SHOWABLE = ("PNG", "JPEG", "WEBP", "GIF")  # pictures that browsers show
 
 
 @dataclass(frozen=True)
 class Parcel:
-    """What is to be published: files by their names in the repository, and the card."""
+    """What is to be published: files by their names in the repository, and the card.
+
+    sheets: the card's picture, if it has one, by its name there.
+    """
 
     repo: str
     files: dict[str, Path]
     card: str
-    sheet: Path | None
+    sheets: dict[str, Path]
 
 
 def pack(
@@ -49,18 +53,30 @@ def pack(
     if len(inside) < len(files):
         counts = Counter(path.stem for path in files)
         raise UsageError(f"two files would both be called {counts.most_common(1)[0][0]}")
-    if sheet and not sheet.is_file():
-        raise FileNotFoundError(f"{sheet}: no such picture")
+    sheets = {f"details.{picture_format(sheet)}": sheet} if sheet else {}
     for path in files:
         if convert.is_torch(path):
             raise UsageError(f"{path}: only safetensors go out; 'adacode weights convert' it first")
         convert.read_whole(path)
     entries = [Entry(name, describe(path)) for name, path in inside.items()]
     means = read_means(scores) if scores else {}
-    picture = f"details{sheet.suffix}" if sheet else None
-    return Parcel(
-        place.repo, inside, write_card(place.repo, entries, means, picture, license_name), sheet
-    )
+    card = write_card(place.repo, entries, means, next(iter(sheets), None), license_name)
+    return Parcel(place.repo, inside, card, sheets)
+
+
+def picture_format(path: Path) -> str:
+    """What a picture is, as names of such files end. Raises for none that a card can show."""
+    from PIL import Image, UnidentifiedImageError
+
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such picture")
+    try:
+        with Image.open(path, formats=SHOWABLE) as picture:
+            return str(picture.format).lower()
+    except UnidentifiedImageError as error:
+        raise UsageError(
+            f"{path}: no {', '.join(SHOWABLE)} picture; 'adacode eval --sheet' writes one"
+        ) from error
 
 
 def send(parcel: Parcel, *, private: bool, force: bool) -> list[str]:
@@ -91,9 +107,8 @@ def send(parcel: Parcel, *, private: bool, force: bool) -> list[str]:
 
 def operations(parcel: Parcel, *, with_card: bool) -> list[CommitOperationAdd]:
     """The commit's parts."""
-    parts = [CommitOperationAdd(name, path) for name, path in parcel.files.items()]
-    if parcel.sheet:
-        parts.append(CommitOperationAdd(f"details{parcel.sheet.suffix}", parcel.sheet))
+    files = {**parcel.files, **parcel.sheets}
+    parts = [CommitOperationAdd(name, path) for name, path in files.items()]
     if with_card:
         parts.append(CommitOperationAdd(CARD, parcel.card.encode()))
     return parts
