@@ -44,6 +44,9 @@ def test_files_that_are_no_published_network_say_so(tmp_path: Path) -> None:
     torch.save({"params": {"a": torch.zeros(1)}}, file)
     with pytest.raises(CheckpointError, match="not a published AdaCode network"):
         published.read(file)
+    file.write_bytes(b"")
+    with pytest.raises(CheckpointError, match=r"other\.pth: it is empty"):
+        published.read(file)
     file.write_bytes(b"nothing of the kind")
     with pytest.raises(CheckpointError, match=r"other\.pth"):
         published.read(file)

@@ -119,8 +119,11 @@ def read(path: Path) -> Checkpoint:
         raise CheckpointError(
             f"{path}: refused: it holds more than tensors, or is no torch file"
         ) from error
+    except EOFError as error:  # which has no words
+        raise CheckpointError(f"{path}: it is empty, or ends too early") from error
     except Exception as error:  # damage comes out as whatever the unpickler stumbled over
-        raise CheckpointError(f"{path}: not a readable torch file ({error})") from error
+        reason = str(error) or type(error).__name__
+        raise CheckpointError(f"{path}: not a readable torch file ({reason})") from error
     state = stored.get("params") if isinstance(stored, dict) else None
     if not isinstance(state, dict):
         raise CheckpointError(f"{path}: has no 'params', so it is not a published AdaCode file")
