@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import ExifTags, Image
 
 from adacode_cli.errors import UsageError
 from adacode_cli.training.damage import Degraded
@@ -143,3 +143,18 @@ def test_an_empty_folder_says_so(tmp_path: Path) -> None:
 def test_photos_are_read_as_rgb(tmp_path: Path) -> None:
     make_photo(20, 10).convert("L").save(tmp_path / "gray.png")
     assert load_photo(tmp_path / "gray.png").shape == (10, 20, 3)
+
+
+def test_a_photo_of_16_bits_keeps_its_tones(tmp_path: Path) -> None:
+    gray = np.asarray(make_photo(20, 10).convert("L"))
+    Image.fromarray(gray.astype(np.uint16) * 257).save(tmp_path / "deep.png")
+    assert np.array_equal(load_photo(tmp_path / "deep.png"), np.stack([gray] * 3, axis=2))
+
+
+def test_a_photo_is_turned_upright(tmp_path: Path) -> None:
+    photo = make_photo(20, 10)
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    photo.save(tmp_path / "sideways.png", exif=exif)
+    upright = np.asarray(photo.transpose(Image.Transpose.ROTATE_270))
+    assert np.array_equal(load_photo(tmp_path / "sideways.png"), upright)

@@ -15,6 +15,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from adacode_cli.images.naming import is_photo
+from adacode_cli.images.picture import PictureError
+from adacode_cli.images.read import MAX_PIXELS, read, read_size
 from adacode_cli.training.damage import Damage, to_tensor
 from adacode_cli.training.degradations import Image
 from adacode_cli.training.target import Target
@@ -48,12 +50,22 @@ def find_photos(folder: Path) -> list[Path]:
 
 
 def load_photo(path: Path) -> Image:
-    """(H, W, 3) uint8 RGB. Raises ``OSError``, naming it, if it isn't readable."""
+    """(H, W, 3) uint8 RGB, upright, as the program's commands see it.
+
+    Raises ``OSError``, naming it, if it isn't readable, or larger than any photo.
+    """
     try:
-        with PillowImage.open(path) as photo:
-            return np.array(photo.convert("RGB"))
-    except Exception as error:  # decoders meet damage with whatever they like
-        raise OSError(f"{path}: broken photo ({error})") from error
+        width, height = read_size(path)
+        picture = read(path) if width * height <= MAX_PIXELS else None
+    except PictureError as error:
+        raise OSError(str(error)) from error
+    if picture is None:
+        most = MAX_PIXELS // 10**6
+        raise OSError(f"{path}: {width}×{height} pixels are more than {most} million")
+    colour = picture.samples[..., : 1 if picture.gray else 3]
+    if picture.depth == 16:
+        colour = np.rint(colour / np.float32(257)).astype(np.uint8)
+    return np.repeat(colour, 3, axis=2) if picture.gray else np.ascontiguousarray(colour)
 
 
 @dataclass
