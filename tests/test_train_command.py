@@ -18,7 +18,7 @@ from adacode_cli.model.adacode import AdaCode
 from adacode_cli.training.figures import read_log
 from adacode_cli.training.settings import read_toml
 from adacode_cli.training.states import States
-from tests.conftest import Command, environment, make_photo
+from tests.conftest import Command, environment, make_photo, tree
 
 QUICK = ("--batch", "2", "--patch", "64", "--workers", "0", "--codes", "16")
 
@@ -152,6 +152,18 @@ def test_photos_that_cannot_be_used_are_listed_and_skipped(
     assert "20×20 is smaller than a patch of 64" in listed
     assert "2 photos are skipped" in done.stderr
     assert done.stderr.count("half.png") == 1
+
+
+def test_a_refused_run_leaves_the_earlier_ones_files(
+    photos: Path, tmp_path: Path, adacode: Command
+) -> None:
+    make_photo(20, 20).save(photos / "cats" / "small.png")
+    words = ("train", "codebook", photos / "cats", *QUICK, "--steps", "1", "-o", tmp_path / "run")
+    adacode(*words)
+    before = {p: (tmp_path / "run" / p).read_bytes() for p in tree(tmp_path / "run")}
+    (photos / "cats" / "other.png").write_bytes(b"no picture")
+    assert "another run" in adacode(*words, "--seed", "1", check=2).stderr
+    assert before == {p: (tmp_path / "run" / p).read_bytes() for p in tree(tmp_path / "run")}
 
 
 def test_a_prior_goes_on_from_an_earlier_one(

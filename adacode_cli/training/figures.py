@@ -101,7 +101,7 @@ def read_log(file: Path) -> list[dict[str, Any]]:
 
 
 def tensorboard(folder: Path) -> SummaryWriter | None:
-    """A writer, which makes its files when it is first used; None where it isn't installed."""
+    """A writer, which begins a file at once; None where it isn't installed."""
     try:
         from torch.utils.tensorboard.writer import SummaryWriter
     except ImportError:

@@ -60,8 +60,10 @@ class Run:
         settings = self.settings.for_task(model.config.task)
         rules = PRESETS[settings.preset][stage]
         lesson = self.prepare(model.config, rules, teacher)
-        write_toml(settings, self.out / "settings.toml")
         trainer = Trainer(model, rules, lesson, settings, self.out)
+        # Only now: a folder that holds another run, which it refuses, stays as it is.
+        write_toml(settings, self.out / "settings.toml")
+        list_skipped(lesson.skipped, self.out)
         trainer.run(report)
         return trainer
 
@@ -70,7 +72,7 @@ class Run:
         settings = self.settings.for_task(config.task)
         damage = damage_for(config, settings.plain)
         check_patch(settings.patch, config)
-        classes = usable_classes(find_classes(self.photos), settings.patch, self.out)
+        classes, skipped = usable_classes(find_classes(self.photos), settings.patch)
         if self.valid is not None:
             aside = [p for photos in find_classes(self.valid).values() for p in photos]
         else:
@@ -82,7 +84,8 @@ class Run:
         target = Target(settings.calm, settings.sharpen)
         dataset = PatchDataset(classes, settings.patch, damage, settings.seed, ENDLESS, target)
         validation = Validation(aside[: settings.validation], damage, network)
-        return Lesson(dataset, validation, network, teacher if stage.teacher else None)
+        watching = teacher if stage.teacher else None
+        return Lesson(dataset, validation, network, watching, skipped)
 
 
 def train_codebook(
@@ -228,24 +231,30 @@ def check_patch(patch: int, config: AdaCodeConfig) -> None:
         )
 
 
-def usable_classes(classes: dict[str, list[Path]], patch: int, out: Path) -> dict[str, list[Path]]:
-    """Classes without the photos that can't be used; those are listed once, with reasons.
+def usable_classes(
+    classes: dict[str, list[Path]], patch: int
+) -> tuple[dict[str, list[Path]], dict[Path, str]]:
+    """Classes without the photos that can't be used, and why each of those isn't.
 
     Raises ``FileNotFoundError`` when a class has none left.
     """
-    kept, skipped = {}, {}
+    kept: dict[str, list[Path]] = {}
+    skipped: dict[Path, str] = {}
     for name, photos in classes.items():
         kept[name], unused = usable(photos, patch)
         skipped.update(unused)
         if not kept[name]:
             reason = next(iter(unused.values()))
             raise FileNotFoundError(f"class {name}: none of its photos can be used: {reason}")
+    return kept, skipped
+
+
+def list_skipped(skipped: dict[Path, str], out: Path) -> None:
+    """Each photo that isn't used, and why, in a file that is told once."""
     if skipped:
-        out.mkdir(parents=True, exist_ok=True)
         listed = out / "skipped.txt"
         listed.write_text("".join(f"{path}: {why}\n" for path, why in skipped.items()))
         note(f"{len(skipped)} photos are skipped, see {listed}")
-    return kept
 
 
 def keep_aside(

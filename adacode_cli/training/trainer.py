@@ -6,7 +6,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +48,7 @@ class Lesson:
     validation: Validation | None = None
     network: PerceptualNetwork | None = None
     teacher: AdaCode | None = None
+    skipped: dict[Path, str] = field(default_factory=dict)  # photos that aren't used, and why
 
 
 class Trainer:
@@ -73,7 +74,6 @@ class Trainer:
         self.perceptual = None if lesson.network is None else losses.Perceptual(lesson.network)
         self.prepare(model)
         self.states = States(folder, stage.name, settings.keep)
-        self.log = Log(folder, stage.name, writes=self.accelerator.is_main_process)
         self.uses = CodeUses(model.config.codebooks)
         self.step, self.seconds, self.waited, self.best = 0, 0.0, 0.0, float("inf")
         self.stopped_by: int | None = None
@@ -81,6 +81,9 @@ class Trainer:
         state = self.states.latest()
         if state is not None:
             self.resume(state)
+        # Not before: another run's folder is refused untouched, and TensorBoard begins a file.
+        self.log = Log(folder, stage.name, writes=self.accelerator.is_main_process)
+        if state is not None:
             self.log.go_on_from(self.step)
 
     def prepare(self, model: AdaCode) -> None:
