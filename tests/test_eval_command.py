@@ -58,6 +58,18 @@ def test_a_test_set_can_be_made_again_from_its_record(
     assert "lies within" in adacode("degrade", clean, "-o", clean / "set", check=2).stderr
 
 
+def test_a_test_set_without_its_record_is_not_overwritten(
+    clean: Path, tmp_path: Path, adacode: Command
+) -> None:
+    adacode("degrade", clean, "-o", "set")
+    (tmp_path / "set" / "degradations.json").unlink()
+    first = {p: (tmp_path / "set" / p).read_bytes() for p in tree(tmp_path / "set")}
+    refused = adacode("degrade", clean, "-o", "set", "--seed", "1", check=2).stderr
+    assert "a.png.png: exists already; --force" in refused
+    assert first == {p: (tmp_path / "set" / p).read_bytes() for p in tree(tmp_path / "set")}
+    adacode("degrade", clean, "-o", "set", "--seed", "1", "--force")
+
+
 @pytest.mark.parametrize("kind", ["strokes", "boxes", "outlines"])
 def test_holes_are_white_and_the_mask_tells_where(
     kind: str, clean: Path, tmp_path: Path, adacode: Command

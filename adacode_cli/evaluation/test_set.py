@@ -18,6 +18,7 @@ from adacode_cli.evaluation.score import find_some
 from adacode_cli.training.dataset import load_photo
 
 RECORD = "degradations.json"
+PARTS = ("clean", "degraded", "masks")
 
 
 def write_test_set(
@@ -26,27 +27,41 @@ def write_test_set(
     """Each degraded photo's path as it is written, or why it couldn't be.
 
     Photo number i suffers what ``adacode eval`` with the same seed does to it. Raises
-    ``UsageError`` when ``out`` already holds a test set, or lies in the folder of photos.
+    ``UsageError`` when ``out`` already holds one of its files, or lies in the folder of photos.
     """
-    record = out / RECORD
-    if record.exists() and not force:
-        raise UsageError(f"{record}: exists already; --force writes the test set anew")
     if out.resolve().is_relative_to(photos.resolve()):
         raise UsageError(f"{out}: lies within {photos}; give another folder with -o")
+    names = {path: name_of(path, photos) for path in find_some(photos)}
+    record = out / RECORD
+    if not force:
+        refuse_to_overwrite([record, *(out / part / n for n in names.values() for part in PARTS)])
     told = []
-    for number, path in enumerate(find_some(photos)):
+    for number, (path, name) in enumerate(names.items()):
         try:
             case = protocol.prepare(load_photo(path), number)
-            name = path.relative_to(photos) if photos.is_dir() else Path(path.name)
-            written = write_case(case, out, name.with_suffix(f"{path.suffix}.png"))
+            written = write_case(case, out, name)
         except OSError as error:
             yield error
             continue
-        told.append({"photo": str(name), "degraded": str(written.relative_to(out)), **case.story})
+        degraded = str(written.relative_to(out))
+        told.append({"photo": str(name.with_suffix("")), "degraded": degraded, **case.story})
         yield written
     told_all = {"protocol": asdict(protocol), "kind": protocol.kind, "photos": told}
     out.mkdir(parents=True, exist_ok=True)
     record.write_text(json.dumps(told_all, indent=1))
+
+
+def name_of(path: Path, photos: Path) -> Path:
+    """What each of its pictures is called in a test set: with its own suffix, and ours."""
+    name = path.relative_to(photos) if photos.is_dir() else Path(path.name)
+    return name.with_name(f"{name.name}.png")
+
+
+def refuse_to_overwrite(files: list[Path]) -> None:
+    """Raise ``UsageError`` for the first that exists."""
+    for file in files:
+        if file.exists():
+            raise UsageError(f"{file}: exists already; --force writes the test set anew")
 
 
 def write_case(case: Case, out: Path, name: Path) -> Path:
