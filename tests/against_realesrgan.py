@@ -82,6 +82,8 @@ def main() -> None:
     others = {"Real-ESRGAN": real_esrgan(args.network, args.threads)}
     scored, rows = [], []
     for one in score_folder(args.photos, restorer, protocol, judges, args.every, others=others):
+        if isinstance(one, Exception):
+            raise one
         scored.append(replace(one, pictures={}))
         rows.append(detail_row(one.pictures))
         print(one.photo.name, flush=True)

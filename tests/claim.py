@@ -261,7 +261,7 @@ def main() -> None:
             steps=args.steps, batch=8, patch=96, learning_rate=1e-3, ema=0.995, seed=seed
         )
         out = args.out / f"seed {seed}"
-        classes = usable_classes(find_classes(args.photos), settings.patch, out)
+        classes, _ = usable_classes(find_classes(args.photos), settings.patch)
         study = Study(classes, photos, out, settings, args.first, args.codebooks)
         for key in VARIANTS:
             began = time.monotonic()

@@ -160,6 +160,24 @@ def test_results_are_compared_with_their_references(
     assert found == pytest.approx(wanted, abs=1e-3)
 
 
+def test_a_broken_photo_is_told_and_the_others_are_scored(
+    clean: Path, tmp_path: Path, adacode: Command
+) -> None:
+    words = ("--weights", save_tiny(tmp_path, "sr", 4), "--json")
+    whole = json.loads(adacode("eval", clean, *words).stdout)["photos"]
+    (clean / "b.png").write_bytes((clean / "b.png").read_bytes()[:2000])
+    for more in (words, ("--reference", clean, "--json")):
+        done = adacode("eval", clean, *more, check=1)
+        errors = [line for line in done.stderr.splitlines() if "error" in line]
+        assert len(errors) == 1
+        assert "b.png" in errors[0]
+        scored = json.loads(done.stdout)["photos"]
+        assert list(scored) == [str(clean / "a.png"), str(clean / "more" / "a.png")]
+        if more is words:  # the others suffered what they always do
+            for photo, methods in scored.items():
+                assert methods["adacode"]["SSIM"] == whole[photo]["adacode"]["SSIM"]
+
+
 def luma_of(pixels: np.ndarray) -> np.ndarray:
     """Y of BT.601 in [16, 235]."""
     return 16 + pixels / 255 @ np.array([65.481, 128.553, 24.966])

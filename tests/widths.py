@@ -76,7 +76,7 @@ def network(config: AdaCodeConfig, prior: AdaCode, seed: int) -> AdaCode:
 
 def learn(model: AdaCode, photos: Path, settings: Settings, folder: Path) -> AdaCode:
     """The network after all steps, its weights averaged."""
-    classes = usable_classes(find_classes(photos), settings.patch, folder)
+    classes, _ = usable_classes(find_classes(photos), settings.patch)
     dataset = PatchDataset(
         classes, settings.patch, damage_for(model.config), settings.seed, ENDLESS
     )
@@ -93,10 +93,11 @@ def judge(restorer: Restorer, photos: Path, every: int, judges: Judges) -> dict[
     told: dict[str, float] = {}
     for damage, metrics in JUDGED.items():
         protocol = Protocol("sr", SCALE, damage)
-        scored = [
-            replace(one, pictures={})
-            for one in score_folder(photos, restorer, protocol, judges, every)
-        ]
+        scored = []
+        for one in score_folder(photos, restorer, protocol, judges, every):
+            if isinstance(one, Exception):
+                raise one
+            scored.append(replace(one, pictures={}))
         means = mean_scores(scored)[OURS]
         told |= {f"{damage} {metric}": means[metric] for metric in metrics}
     return told

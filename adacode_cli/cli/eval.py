@@ -101,7 +101,9 @@ def load_judges(perceptual: Path | None, *, lpips: bool) -> Judges:
     return Judges(squeeze, Lpips().loss if lpips else None)
 
 
-def collect(results: Iterable[Scored | ValueError], sheet: Path | None) -> tuple[list[Scored], int]:
+def collect(
+    results: Iterable[Scored | OSError | ValueError], sheet: Path | None
+) -> tuple[list[Scored], int]:
     """Every photo's scores, and how many had none; a row of ``sheet`` for each."""
     from adacode_cli.evaluation.sheet import detail_row, save_sheet
 
@@ -110,7 +112,7 @@ def collect(results: Iterable[Scored | ValueError], sheet: Path | None) -> tuple
         task = progress.add_task("", total=None)
         for result in results:
             progress.advance(task)
-            if isinstance(result, ValueError):
+            if isinstance(result, OSError | ValueError):
                 problems.complain(str(result))
                 failed += 1
                 continue

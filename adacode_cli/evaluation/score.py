@@ -81,8 +81,8 @@ def score_folder(
     weight_bits: Sequence[int] = (),
     others: Mapping[str, Method] | None = None,
     texture: Texture = DEFAULT,
-) -> Iterator[Scored]:
-    """Each ``every``-th photo of ``folder`` as it is damaged, restored and compared.
+) -> Iterator[Scored | OSError]:
+    """Each ``every``-th photo of ``folder`` as it is scored, or why it can't be.
 
     weight_bits: for reconstruction, numbers of bits to round the weights to, besides.
     others: what else to compare, by name.
@@ -91,26 +91,37 @@ def score_folder(
     """
     methods = {**(others or {}), **methods_for(protocol, restorer, weight_bits, texture)}
     for number, path in enumerate(find_some(folder)[::every]):
-        case = protocol.prepare(load_photo(path), number)
-        clean, scores, pictures = to_tensor(case.clean), {}, {}
-        for name, method in methods.items():
-            began = time.perf_counter()
-            # What is measured is what would be saved: 8 bits.
-            restored = (method(case).clamp(0, 1) * 255).round() / 255
-            seconds = time.perf_counter() - began
-            pictures[name] = restored
-            border = protocol.scale if protocol.task == "sr" else 0
-            scores[name] = measure(restored, clean, border, judges, case.hole)
-            if isinstance(method, Reconstruction):
-                scores[name]["bits/px"] = method.bits_per_pixel
-            scores[name]["s/MP"] = seconds / (clean.shape[1] * clean.shape[2] / 1e6)
-        yield Scored(path, scores, {**pictures, "original": clean})
+        try:
+            photo = load_photo(path)
+        except OSError as error:
+            yield error
+            continue
+        yield score_photo(path, protocol.prepare(photo, number), methods, protocol, judges)
+
+
+def score_photo(
+    path: Path, case: Case, methods: Mapping[str, Method], protocol: Protocol, judges: Judges
+) -> Scored:
+    """One photo's scores by every method."""
+    border = protocol.scale if protocol.task == "sr" else 0
+    clean, scores, pictures = to_tensor(case.clean), {}, {}
+    for name, method in methods.items():
+        began = time.perf_counter()
+        # What is measured is what would be saved: 8 bits.
+        restored = (method(case).clamp(0, 1) * 255).round() / 255
+        seconds = time.perf_counter() - began
+        pictures[name] = restored
+        scores[name] = measure(restored, clean, border, judges, case.hole)
+        if isinstance(method, Reconstruction):
+            scores[name]["bits/px"] = method.bits_per_pixel
+        scores[name]["s/MP"] = seconds / (clean.shape[1] * clean.shape[2] / 1e6)
+    return Scored(path, scores, {**pictures, "original": clean})
 
 
 def score_pairs(
     pictures: Path, reference: Path, border: int, judges: Judges
-) -> Iterator[Scored | ValueError]:
-    """Each picture beside the reference of its name; an error for one without, or of another size.
+) -> Iterator[Scored | OSError | ValueError]:
+    """Each picture beside the reference of its name, or why it can't be compared.
 
     A result is found by its photo's name, with or without what the program adds to it.
     """
@@ -120,12 +131,21 @@ def score_pairs(
         if not found:
             yield ValueError(f"{path}: no picture of this name in {pictures}")
             continue
-        clean, restored = (to_tensor(load_photo(p)) for p in (path, found[0]))
-        if clean.shape != restored.shape:
-            sizes = " and ".join(f"{x.shape[2]}×{x.shape[1]}" for x in (restored, clean))
-            yield ValueError(f"{found[0]}: it and its reference have different sizes: {sizes}")
+        try:
+            scores = compare(found[0], path, border, judges)
+        except (OSError, ValueError) as error:
+            yield error
             continue
-        yield Scored(path, {pictures.name: measure(restored, clean, border, judges)})
+        yield Scored(path, {pictures.name: scores})
+
+
+def compare(result: Path, reference: Path, border: int, judges: Judges) -> Scores:
+    """A picture's scores. Raises ``OSError`` for a broken one, ``ValueError`` for another size."""
+    clean, restored = (to_tensor(load_photo(p)) for p in (reference, result))
+    if clean.shape != restored.shape:
+        sizes = " and ".join(f"{x.shape[2]}×{x.shape[1]}" for x in (restored, clean))
+        raise ValueError(f"{result}: it and its reference have different sizes: {sizes}")
+    return measure(restored, clean, border, judges)
 
 
 def find_some(folder: Path) -> list[Path]:
