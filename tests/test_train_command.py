@@ -166,6 +166,17 @@ def test_a_refused_run_leaves_the_earlier_ones_files(
     assert before == {p: (tmp_path / "run" / p).read_bytes() for p in tree(tmp_path / "run")}
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has what is asked for")
+def test_a_device_that_is_missing_is_an_error(
+    photos: Path, tmp_path: Path, adacode: Command
+) -> None:
+    words = ("train", "codebook", photos / "cats", *QUICK, "--steps", "1", "-o", tmp_path / "run")
+    refused = adacode(*words, "--device", "cuda", check=1).stderr
+    assert "this machine has 0 CUDA devices" in refused
+    assert "no device 'gpu'; use auto" in adacode(*words, "--device", "gpu", check=2).stderr
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_prior_goes_on_from_an_earlier_one(
     photos: Path, tmp_path: Path, adacode: Command
 ) -> None:

@@ -76,7 +76,9 @@ class RunOptions:
     seed: Annotated[
         int | None, typer.Option(help=f"Of weights, patches and damage. [{Settings.seed}]")
     ] = None
-    device: Annotated[str | None, typer.Option(help=f"auto or cpu. [{Settings.device}]")] = None
+    device: Annotated[
+        str | None, typer.Option(help=f"auto, cpu, cuda or mps. [{Settings.device}]")
+    ] = None
     precision: Annotated[
         str | None, typer.Option(help=f"auto, fp32, bf16, fp16. [{Settings.precision}]")
     ] = None

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from adacode_cli.device import resolve_device
 from adacode_cli.errors import UsageError
 from adacode_cli.model.adacode import AdaCode
 from adacode_cli.model.checkpoint import CheckpointError
@@ -46,12 +47,18 @@ SHARES = (0.15, 0.2, 0.65)
 
 @dataclass(frozen=True)
 class Run:
-    """Where photos come from and results go, and what every stage shares."""
+    """Where photos come from and results go, and what every stage shares.
+
+    Raises ``DeviceError`` for a device that isn't there.
+    """
 
     photos: Path
     out: Path
     settings: Settings
     valid: Path | None = None  # photos to validate on, instead of some kept aside
+
+    def __post_init__(self) -> None:
+        resolve_device(self.settings.device)
 
     def train(
         self, model: AdaCode, stage: str, report: Report, teacher: AdaCode | None = None

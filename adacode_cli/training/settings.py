@@ -12,6 +12,8 @@ from adacode_cli.errors import UsageError
 from adacode_cli.model.config import CODE_STRIDE, Task
 
 Preset = Literal["lite", "official"]
+# Not cuda:1: which GPU each process takes is the launcher's business.
+DEVICES = ("auto", "cpu", "cuda", "mps")
 DISCRIMINATORS = ("patches", "unet")
 
 
@@ -47,7 +49,7 @@ class Settings:
     validation: int = 12  # photos kept aside
     workers: int = 1  # processes that prepare patches
     seed: int = 0
-    device: str = "auto"  # or cpu, where a GPU should be left alone
+    device: str = "auto"  # or cpu, cuda, mps: that one or none
     precision: str = "auto"  # fp32, bf16, fp16
     checkpoint_every: float = 180.0  # seconds
     keep: int = 2  # states to go on from
@@ -62,6 +64,11 @@ class Settings:
             raise UsageError(f"patches of {self.patch} pixels: take a multiple of {CODE_STRIDE}")
         if self.preset == "official" and self.patch % 64:
             raise UsageError(f"patches of {self.patch} pixels: the official preset needs 64s")
+        if self.device not in DEVICES:
+            raise UsageError(
+                f"training knows no device {self.device!r}; use auto, cpu, cuda or mps, and "
+                "CUDA_VISIBLE_DEVICES for one GPU of several"
+            )
         if self.discriminator not in (None, *DISCRIMINATORS):
             kinds = " or ".join(DISCRIMINATORS)
             raise UsageError(f"no discriminator is called {self.discriminator!r}; use {kinds}")
