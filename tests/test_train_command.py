@@ -166,6 +166,17 @@ def test_a_refused_run_leaves_the_earlier_ones_files(
     assert before == {p: (tmp_path / "run" / p).read_bytes() for p in tree(tmp_path / "run")}
 
 
+def test_a_broken_photo_is_skipped_where_a_run_is_validated(
+    photos: Path, tmp_path: Path, adacode: Command
+) -> None:
+    damaged = photos / "dogs" / "0.png"
+    damaged.write_bytes(damaged.read_bytes()[:3000])
+    words = ("train", "codebook", photos / "cats", *QUICK, "--steps", "1", "-o", tmp_path / "run")
+    done = adacode(*words, "--valid", photos / "dogs")
+    assert done.stderr.count("0.png") == 1
+    assert done.stdout.strip().endswith("codebook.best.safetensors")
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has what is asked for")
 def test_a_device_that_is_missing_is_an_error(
     photos: Path, tmp_path: Path, adacode: Command

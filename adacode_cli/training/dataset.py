@@ -151,8 +151,13 @@ class PatchDataset(Dataset[Patch]):
                 return self.cache.get(path)
             except OSError as error:
                 self.broken.add(path)
-                print(f"adacode: {error}; skipped", file=sys.stderr, flush=True)
+                tell_skipped(error)
         raise FileNotFoundError(f"{photos[0].parent}: none of its photos can be decoded")
+
+
+def tell_skipped(error: OSError) -> None:
+    """One line on stderr for a photo that can't be decoded."""
+    print(f"adacode: {error}; skipped", file=sys.stderr, flush=True)
 
 
 def random_crop(photo: Image, patch: int, rng: np.random.Generator) -> Image:

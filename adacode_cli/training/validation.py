@@ -17,7 +17,8 @@ from adacode_cli.evaluation.metrics import psnr_y
 from adacode_cli.model.adacode import Restoration
 from adacode_cli.training import losses
 from adacode_cli.training.damage import Damage, to_tensor
-from adacode_cli.training.dataset import load_photo
+from adacode_cli.training.dataset import load_photo, tell_skipped
+from adacode_cli.training.degradations import Image
 from adacode_cli.training.perceptual import PerceptualNetwork
 
 SIDE = 192  # pixels of the clean square; a multiple of what every network asks for
@@ -42,18 +43,22 @@ class Sample(NamedTuple):
 
 @dataclass
 class Validation:
-    """The photos kept aside, damaged the same way every time."""
+    """The photos kept aside, damaged the same way every time; broken ones are told and skipped."""
 
     photos: list[Path]
     damage: Damage
     perceptual: PerceptualNetwork | None = None
 
     def __post_init__(self) -> None:
-        self.samples = [self.sample(path, i) for i, path in enumerate(self.photos)]
+        self.samples: list[Sample] = []
+        for number, path in enumerate(self.photos):
+            try:
+                self.samples.append(self.sample(load_photo(path), number))
+            except OSError as error:
+                tell_skipped(error)
 
-    def sample(self, path: Path, number: int) -> Sample:
+    def sample(self, photo: Image, number: int) -> Sample:
         """The middle of a photo, mirrored where it is too small."""
-        photo = load_photo(path)
         missing = [max(0, SIDE - n) for n in photo.shape[:2]]
         photo = np.pad(photo, ((0, missing[0]), (0, missing[1]), (0, 0)), mode="symmetric")
         top, left = ((n - SIDE) // 2 for n in photo.shape[:2])
