@@ -178,6 +178,28 @@ def test_a_broken_photo_is_told_and_the_others_are_scored(
                 assert methods["adacode"]["SSIM"] == whole[photo]["adacode"]["SSIM"]
 
 
+def test_photos_that_are_too_small_are_told_and_the_rest_goes_on(
+    clean: Path, tmp_path: Path, adacode: Command
+) -> None:
+    for side in (1, 7, 8):  # pixels; of 8 there is a damaged version, but not enough to compare
+        make_photo(side, 40).save(clean / f"small{side}.png")
+    done = adacode("degrade", clean, "-o", "set", check=1)
+    assert "small7.png: 7×40 pixels are less than 8×8" in done.stderr
+    assert done.stderr.count("\n") == 2
+    record = json.loads((tmp_path / "set" / "degradations.json").read_text())
+    assert len(record["photos"]) == 4
+    for words in (("--weights", save_tiny(tmp_path, "sr", 4)), ("--reference", clean)):
+        done = adacode("eval", clean, *words, "--json", check=1)
+        assert "small8.png: 8×40 pixels are too few to be compared" in done.stderr
+        assert len(json.loads(done.stdout)["photos"]) == 3
+
+
+def test_a_border_that_leaves_nothing_is_refused(clean: Path, adacode: Command) -> None:
+    done = adacode("eval", clean / "a.png", "--reference", clean, "--border", "500", check=2)
+    assert "--border 500 leaves too little of 96×72 to compare" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def luma_of(pixels: np.ndarray) -> np.ndarray:
     """Y of BT.601 in [16, 235]."""
     return 16 + pixels / 255 @ np.array([65.481, 128.553, 24.966])

@@ -43,7 +43,7 @@ def degrade(
         bar = progress.add_task("", total=None)
         for result in write_test_set(photos, out, protocol, force=force):
             progress.advance(bar)
-            if isinstance(result, OSError):
+            if isinstance(result, Exception):
                 problems.complain(str(result))
                 failed += 1
             else:

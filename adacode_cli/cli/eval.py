@@ -104,23 +104,27 @@ def load_judges(perceptual: Path | None, *, lpips: bool) -> Judges:
 def collect(
     results: Iterable[Scored | OSError | ValueError], sheet: Path | None
 ) -> tuple[list[Scored], int]:
-    """Every photo's scores, and how many had none; a row of ``sheet`` for each."""
+    """Every photo's scores, and how many had none; a row of ``sheet`` for each.
+
+    Raises ``ValueError`` when there is no score at all; ``UsageError`` if an option was why.
+    """
     from adacode_cli.evaluation.sheet import detail_row, save_sheet
 
-    scored, rows, failed = [], [], 0
+    scored, rows, failed, misused = [], [], 0, False
     with new_progress("{task.completed} photos") as progress:
         task = progress.add_task("", total=None)
         for result in results:
             progress.advance(task)
-            if isinstance(result, OSError | ValueError):
+            if isinstance(result, Exception):
                 problems.complain(str(result))
                 failed += 1
+                misused |= isinstance(result, UsageError)
                 continue
             if sheet and result.pictures:
                 rows.append(detail_row(result.pictures))
             scored.append(replace(result, pictures={}))
     if not scored:
-        raise ValueError("nothing could be compared")
+        raise (UsageError if misused else ValueError)("nothing could be compared")
     if sheet and rows:
         save_sheet(rows, sheet)
     return scored, failed

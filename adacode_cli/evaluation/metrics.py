@@ -11,6 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 GRID_PERIODS = (4, 8)  # pixels
+WINDOW = 11  # pixels a side, of SSIM
+LEAST = 12  # pixels a side that three levels of gradients need
 
 
 def luma(image: Tensor) -> Tensor:
@@ -29,7 +31,7 @@ def ssim_y(image: Tensor, reference: Tensor, border: int = 0) -> float:
     """Structural similarity of the luma, in [-1, 1] (Wang et al., 2004; 11×11 window)."""
     a, b = crop(luma(image), border), crop(luma(reference), border)
     x = torch.stack([a, b, a * a, b * b, a * b]).double().unsqueeze(1)  # (5, 1, H, W)
-    window = gaussian(1.5, radius=5).double()
+    window = gaussian(1.5, radius=WINDOW // 2).double()
     mean_a, mean_b, aa, bb, ab = blur(x, window, padding=False).squeeze(1)
     c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
     covariance = 2 * (ab - mean_a * mean_b) + c2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from PIL import Image as PillowImage
 
 from adacode_cli.errors import UsageError
 from adacode_cli.model.config import CODE_STRIDE
+from adacode_cli.training.dataset import load_photo
 from adacode_cli.training.degradations import Image, Resize, Strengths, draw_recipe, follow, tell
 from adacode_cli.training.holes import KINDS, Brush, Mask, draw_holes
 
@@ -20,6 +22,10 @@ DAMAGES: dict[str, tuple[str, ...]] = {
     "reconstruct": ("none",),
 }
 WHITE = np.uint8(255)
+
+
+class TooSmallError(ValueError):
+    """A photo of which there is too little to damage, or to compare."""
 
 
 @dataclass(frozen=True)
@@ -55,9 +61,22 @@ class Protocol:
         """The damage's name."""
         return self.damage or DAMAGES[self.task][0]
 
+    def prepare_file(self, path: Path, number: int) -> Case:
+        """The photo in a file, prepared. Raises ``OSError`` or ``TooSmallError``, naming it."""
+        photo = load_photo(path)
+        try:
+            return self.prepare(photo, number)
+        except TooSmallError as error:
+            raise TooSmallError(f"{path}: {error}") from error
+
     def prepare(self, photo: Image, number: int) -> Case:
-        """The photo, cut to a multiple of 8, and its damaged version."""
+        """The photo, cut to a multiple of 8, and its damaged version. Raises ``TooSmallError``."""
         h, w = (n // CODE_STRIDE * CODE_STRIDE for n in photo.shape[:2])
+        if not h * w:
+            height, width = photo.shape[:2]
+            raise TooSmallError(
+                f"{width}×{height} pixels are less than {CODE_STRIDE}×{CODE_STRIDE}"
+            )
         clean = photo[:h, :w]
         rng = np.random.default_rng((self.seed, number))
         if self.task == "inpaint":

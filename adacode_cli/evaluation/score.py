@@ -14,8 +14,9 @@ import torch
 from PIL import Image as PillowImage
 from torch import Tensor
 
+from adacode_cli.errors import UsageError
 from adacode_cli.evaluation import metrics
-from adacode_cli.evaluation.protocol import Case, Protocol
+from adacode_cli.evaluation.protocol import Case, Protocol, TooSmallError
 from adacode_cli.restore.inpainting.choice import DEFAULT, Texture
 from adacode_cli.restore.inpainting.inpaint import Filling, inpaint
 from adacode_cli.restore.reconstruction.bits import WHOLE, bits_per_pixel, round_weights
@@ -81,7 +82,7 @@ def score_folder(
     weight_bits: Sequence[int] = (),
     others: Mapping[str, Method] | None = None,
     texture: Texture = DEFAULT,
-) -> Iterator[Scored | OSError]:
+) -> Iterator[Scored | OSError | TooSmallError]:
     """Each ``every``-th photo of ``folder`` as it is scored, or why it can't be.
 
     weight_bits: for reconstruction, numbers of bits to round the weights to, besides.
@@ -92,18 +93,18 @@ def score_folder(
     methods = {**(others or {}), **methods_for(protocol, restorer, weight_bits, texture)}
     for number, path in enumerate(find_some(folder)[::every]):
         try:
-            photo = load_photo(path)
-        except OSError as error:
+            case = protocol.prepare_file(path, number)
+            check_size(path, case.clean, margin(protocol))
+        except (OSError, TooSmallError) as error:
             yield error
             continue
-        yield score_photo(path, protocol.prepare(photo, number), methods, protocol, judges)
+        yield score_photo(path, case, methods, protocol, judges)
 
 
 def score_photo(
     path: Path, case: Case, methods: Mapping[str, Method], protocol: Protocol, judges: Judges
 ) -> Scored:
     """One photo's scores by every method."""
-    border = protocol.scale if protocol.task == "sr" else 0
     clean, scores, pictures = to_tensor(case.clean), {}, {}
     for name, method in methods.items():
         began = time.perf_counter()
@@ -111,11 +112,23 @@ def score_photo(
         restored = (method(case).clamp(0, 1) * 255).round() / 255
         seconds = time.perf_counter() - began
         pictures[name] = restored
-        scores[name] = measure(restored, clean, border, judges, case.hole)
+        scores[name] = measure(restored, clean, margin(protocol), judges, case.hole)
         if isinstance(method, Reconstruction):
             scores[name]["bits/px"] = method.bits_per_pixel
         scores[name]["s/MP"] = seconds / (clean.shape[1] * clean.shape[2] / 1e6)
     return Scored(path, scores, {**pictures, "original": clean})
+
+
+def margin(protocol: Protocol) -> int:
+    """Pixels at the border that aren't compared: as many as the scale, as the field does it."""
+    return protocol.scale if protocol.task == "sr" else 0
+
+
+def check_size(path: Path, clean: Image, border: int) -> None:
+    """Raise ``TooSmallError`` for a photo of which there is less than the metrics look at."""
+    height, width = clean.shape[:2]
+    if min(height, width) < metrics.LEAST or min(height, width) - 2 * border < metrics.WINDOW:
+        raise TooSmallError(f"{path}: {width}×{height} pixels are too few to be compared")
 
 
 def score_pairs(
@@ -140,11 +153,16 @@ def score_pairs(
 
 
 def compare(result: Path, reference: Path, border: int, judges: Judges) -> Scores:
-    """A picture's scores. Raises ``OSError`` for a broken one, ``ValueError`` for another size."""
-    clean, restored = (to_tensor(load_photo(p)) for p in (reference, result))
+    """A picture's scores. Raises ``OSError`` for a broken one, ``ValueError`` for a wrong size."""
+    photo = load_photo(reference)
+    clean, restored = to_tensor(photo), to_tensor(load_photo(result))
     if clean.shape != restored.shape:
         sizes = " and ".join(f"{x.shape[2]}×{x.shape[1]}" for x in (restored, clean))
         raise ValueError(f"{result}: it and its reference have different sizes: {sizes}")
+    check_size(reference, photo, 0)
+    if min(photo.shape[:2]) - 2 * border < metrics.WINDOW:
+        size = f"{photo.shape[1]}×{photo.shape[0]}"
+        raise UsageError(f"{result}: --border {border} leaves too little of {size} to compare")
     return measure(restored, clean, border, judges)
 
 

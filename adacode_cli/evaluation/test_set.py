@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 from PIL import Image as PillowImage
 
 from adacode_cli.errors import UsageError
-from adacode_cli.evaluation.protocol import Case, Protocol
+from adacode_cli.evaluation.protocol import Case, Protocol, TooSmallError
 from adacode_cli.evaluation.score import find_some
-from adacode_cli.training.dataset import load_photo
 
 RECORD = "degradations.json"
 PARTS = ("clean", "degraded", "masks")
@@ -23,7 +22,7 @@ PARTS = ("clean", "degraded", "masks")
 
 def write_test_set(
     photos: Path, out: Path, protocol: Protocol, *, force: bool = False
-) -> Iterator[Path | OSError]:
+) -> Iterator[Path | OSError | TooSmallError]:
     """Each degraded photo's path as it is written, or why it couldn't be.
 
     Photo number i suffers what ``adacode eval`` with the same seed does to it. Raises
@@ -38,9 +37,9 @@ def write_test_set(
     told = []
     for number, (path, name) in enumerate(names.items()):
         try:
-            case = protocol.prepare(load_photo(path), number)
+            case = protocol.prepare_file(path, number)
             written = write_case(case, out, name)
-        except OSError as error:
+        except (OSError, TooSmallError) as error:
             yield error
             continue
         degraded = str(written.relative_to(out))
