@@ -70,6 +70,12 @@ def test_a_test_set_without_its_record_is_not_overwritten(
     adacode("degrade", clean, "-o", "set", "--seed", "1", "--force")
 
 
+def test_no_scale_is_zero(clean: Path, tmp_path: Path, adacode: Command) -> None:
+    words = ("degrade", clean, "-o", tmp_path / "set", "--scale", "0")
+    assert "sr knows no scale 0" in adacode(*words, check=2).stderr
+    assert not (tmp_path / "set").exists()
+
+
 @pytest.mark.parametrize("kind", ["strokes", "boxes", "outlines"])
 def test_holes_are_white_and_the_mask_tells_where(
     kind: str, clean: Path, tmp_path: Path, adacode: Command

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import subprocess
@@ -301,6 +302,37 @@ def test_settings_that_make_no_sense_are_refused() -> None:
         Settings(steps=1, patch=100)
 
 
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("steps", [-4]),
+        ("seconds", [-4.0, math.nan]),
+        ("patch", [-64, 0, 16]),
+        ("learning_rate", [-1e-3, 0.0, math.nan, math.inf]),
+        ("discriminator_rate", [-1e-3, math.inf]),
+        ("discriminator_width", [0]),
+        ("warmup", [0, -1]),
+        ("ema", [-0.1, 1.0, math.nan]),
+        ("clip", [0.0, -1.0, math.nan]),
+        ("validation", [-1]),
+        ("workers", [-1]),
+        ("seed", [-1, 2**64]),
+        ("checkpoint_every", [-1.0, math.nan]),
+    ],
+)
+def test_a_number_that_cannot_work_is_named(name: str, values: list[float]) -> None:
+    for value in values:
+        with pytest.raises(UsageError, match=name):
+            Settings(**{"steps": 1, name: value})  # type: ignore[arg-type]
+
+
+def test_losses_weigh_something_and_begin_within_the_budget() -> None:
+    with pytest.raises(UsageError, match=r"losses.perceptual is -1"):
+        Settings(steps=1, losses={"perceptual": -1.0})
+    with pytest.raises(UsageError, match=r"begins.perceptual is 1.5; it is a share"):
+        Settings(steps=1, begins={"perceptual": 1.5})
+
+
 def test_a_loss_that_is_no_number_stops_the_run(photos: Path, tmp_path: Path) -> None:
     with pytest.raises(FloatingPointError, match="step"):
         train(photos, tmp_path / "run", CODEBOOK, settings(50, learning_rate=1e30, warmup=1))
@@ -365,6 +397,13 @@ def test_wrong_words_are_one_line(photos: Path, tmp_path: Path, adacode: Command
     done = adacode("train", "codebook", empty, "-o", tmp_path / "x", "--steps", "1", check=1)
     assert done.stderr.count("\n") == 1
     assert "no photo" in done.stderr
+
+
+def test_no_scale_is_zero(photos: Path, tmp_path: Path, adacode: Command) -> None:
+    words = (photos, "--scale", "0", "--steps", "1", "-o", tmp_path / "run")
+    for stage in (("all",), ("restoration", "--prior", "none.safetensors")):
+        assert "no task is sr ×0" in adacode("train", *stage, *words, check=2).stderr
+    assert not (tmp_path / "run").exists()
 
 
 def test_an_interrupted_run_saves_and_says_how_it_ended(photos: Path, tmp_path: Path) -> None:

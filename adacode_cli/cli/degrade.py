@@ -31,7 +31,7 @@ def degrade(
     """
     if task not in ("sr", "inpaint"):
         raise UsageError(f"no task is called {task!r}; use sr or inpaint")
-    factor = scale or usual_scale(task)
+    factor = usual_scale(task) if scale is None else scale
     if factor not in ((1, 2, 4, 8) if task == "sr" else (1,)):
         raise UsageError(f"{task} knows no scale {factor}")
     from adacode_cli.evaluation.protocol import Protocol

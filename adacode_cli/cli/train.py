@@ -15,7 +15,7 @@ from adacode_cli.cli.problems import explained
 from adacode_cli.cli.progress import training_bar
 from adacode_cli.errors import UsageError
 from adacode_cli.model.config import Task, usual_scale
-from adacode_cli.training.settings import Settings, resolve
+from adacode_cli.training.settings import SMALLEST, Settings, resolve
 
 if TYPE_CHECKING:
     from adacode_cli.training.recipes import Run
@@ -53,7 +53,8 @@ class RunOptions:
     patch: Annotated[
         int | None,
         typer.Option(
-            min=48, help=f"Side of a patch, pixels; multiples of 32 fit all. [{Settings.patch}]"
+            min=SMALLEST,
+            help=f"Side of a patch, pixels; multiples of 32 fit all. [{Settings.patch}]",
         ),
     ] = None
     learning_rate: Annotated[
@@ -224,7 +225,7 @@ def task_of(task: str, scale: int | None) -> tuple[Task, int]:
     known: dict[str, Task] = {name: name for name in get_args(Task) if name != "reconstruct"}
     if task not in known:
         raise UsageError(f"no task is called {task!r}; use {' or '.join(known)}")
-    return known[task], scale or usual_scale(task)
+    return known[task], usual_scale(task) if scale is None else scale
 
 
 def one_folder(paths: list[Path], codebooks: list[Path]) -> tuple[Path, list[Path]]:

@@ -15,6 +15,24 @@ Preset = Literal["lite", "official"]
 # Not cuda:1: which GPU each process takes is the launcher's business.
 DEVICES = ("auto", "cpu", "cuda", "mps")
 DISCRIMINATORS = ("patches", "unet")
+SEEDS = 2**64  # as many as PyTorch tells apart
+SMALLEST = 48  # pixels a side of a patch
+LEAST = {
+    "steps": 0,
+    "seconds": 0,
+    "batch": 1,
+    "accumulate": 1,
+    "patch": SMALLEST,
+    "discriminator_width": 1,
+    "warmup": 1,
+    "validation": 0,
+    "workers": 0,
+    "seed": 0,
+    "checkpoint_every": 0,
+    "keep": 1,
+    "log_every": 1,
+}
+FINITE = ("calm", "sharpen", "flat", "learning_rate", "discriminator_rate")  # and not below 0
 
 
 @dataclass(frozen=True)
@@ -72,18 +90,37 @@ class Settings:
         if self.discriminator not in (None, *DISCRIMINATORS):
             kinds = " or ".join(DISCRIMINATORS)
             raise UsageError(f"no discriminator is called {self.discriminator!r}; use {kinds}")
-        self.check_patches()
-        for name in ("batch", "accumulate", "keep", "log_every"):
-            if getattr(self, name) < 1:
-                raise UsageError(f"{name} is {getattr(self, name)}; it must be at least 1")
+        self.check_counts()
+        self.check_amounts()
+        self.check_shares()
 
-    def check_patches(self) -> None:
-        """Whether patches can be made so. Raises ``UsageError``."""
-        for name in ("calm", "sharpen", "flat"):
-            if not 0 <= (amount := getattr(self, name)) < math.inf:
+    def check_counts(self) -> None:
+        """Whether there is enough of everything. Raises ``UsageError``."""
+        for name, least in LEAST.items():
+            value = getattr(self, name)
+            if value is not None and not value >= least:  # what is no number isn't, either
+                raise UsageError(f"{name} is {value}; it must be at least {least}")
+        if self.seed >= SEEDS:
+            raise UsageError(f"seed is {self.seed}; it must be less than 2 to the 64")
+
+    def check_amounts(self) -> None:
+        """Whether rates, weights and strengths are numbers to work with. Raises ``UsageError``."""
+        weights = {f"losses.{name}": weight for name, weight in self.losses.items()}
+        for name, amount in {**{n: getattr(self, n) for n in FINITE}, **weights}.items():
+            if not 0 <= amount < math.inf:
                 raise UsageError(f"{name} is {amount}; it must be a number from 0 up")
-        if not 0 <= self.plain <= 1:
-            raise UsageError(f"plain is {self.plain}; it is a share, from 0 to 1")
+        for name in ("learning_rate", "clip"):
+            if not getattr(self, name) > 0:
+                raise UsageError(f"{name} is {getattr(self, name)}; it must be more than 0")
+
+    def check_shares(self) -> None:
+        """Whether shares are less than all, or all. Raises ``UsageError``."""
+        begins = {f"begins.{name}": share for name, share in self.begins.items()}
+        for name, share in {"plain": self.plain, **begins}.items():
+            if not 0 <= share <= 1:
+                raise UsageError(f"{name} is {share}; it is a share, from 0 to 1")
+        if not 0 <= self.ema < 1:
+            raise UsageError(f"ema is {self.ema}; it is a share, from 0 to less than 1")
 
     def for_task(self, task: Task) -> Settings:
         """The same; only super-resolution draws anything but the photo itself."""
