@@ -102,16 +102,26 @@ def newest(folder: Path) -> int:
     return max((int(p.stem.rpartition("-")[2]) for p in states), default=0)
 
 
-def test_a_damaged_state_gives_way_to_the_one_before(tmp_path: Path) -> None:
+def test_a_damaged_state_gives_way_to_the_one_before(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     states = States(tmp_path, "codebook", keep=2)
     for step in (1, 2, 3):
-        states.save({"step": step}, step)
-    assert [p.name for p in states.paths()] == [
-        "codebook-00000002.state",
-        "codebook-00000003.state",
-    ]
-    states.paths()[-1].write_bytes(states.paths()[-1].read_bytes()[:100])
-    assert states.latest() == {"step": 2}
+        states.save({"run": "", "step": step}, step)
+    older, newer = states.paths()
+    assert [older.name, newer.name] == ["codebook-00000002.state", "codebook-00000003.state"]
+    whole = newer.read_bytes()
+    for damaged in (whole[:100], b"", b"no state"):
+        newer.write_bytes(damaged)
+        assert states.latest() == {"run": "", "step": 2}
+        assert capsys.readouterr().err.endswith("; an older one is tried\n")
+    for other in ({"weight": torch.ones(2)}, torch.ones(2), []):
+        torch.save(other, newer)
+        assert states.latest() == {"run": "", "step": 2}
+        assert "no state of a training run" in capsys.readouterr().err
+    older.unlink()
+    assert states.latest() is None
+    assert "an older one" not in capsys.readouterr().err
 
 
 def test_settings_come_from_a_file_and_options(

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-import pickle
 import sys
 from pathlib import Path
 from typing import Any
 
 import torch
+
+KEYS = frozenset({"run", "step"})  # that tell a state from other files of PyTorch's
 
 
 class States:
@@ -41,10 +42,30 @@ class States:
 
     def latest(self) -> dict[str, Any] | None:
         """The newest one that can be read, or None where there is none."""
-        for path in reversed(self.paths()):
+        paths = self.paths()
+        while paths:
+            path = paths.pop()
             try:
-                return torch.load(path, weights_only=True, map_location="cpu")
-            except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
-                reason = str(error).splitlines()[0]
-                print(f"adacode: {path}: damaged ({reason}); an older one is used", file=sys.stderr)
+                return read_state(path)
+            except ValueError as error:
+                instead = (
+                    "an older one is tried"
+                    if paths
+                    else "there is none before it: the run begins anew"
+                )
+                print(f"adacode: {error}; {instead}", file=sys.stderr, flush=True)
         return None
+
+
+def read_state(path: Path) -> dict[str, Any]:
+    """What ``States.save`` wrote. Raises ``ValueError``, naming the file, for anything else."""
+    try:
+        state = torch.load(path, weights_only=True, map_location="cpu")
+    except MemoryError:  # not the state's fault
+        raise
+    except Exception as error:  # PyTorch meets damage with whatever it likes
+        reason = (str(error).splitlines() or ["empty"])[0]
+        raise ValueError(f"{path}: damaged ({reason})") from error
+    if not isinstance(state, dict) or KEYS - state.keys():
+        raise ValueError(f"{path}: no state of a training run")
+    return state
