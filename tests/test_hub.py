@@ -520,7 +520,8 @@ def test_what_was_published_loads_again_and_says_what_it_is(
 ) -> None:
     (tmp_path / "mine.safetensors").write_bytes(tiny)
     make_photo(64, 32).save(tmp_path / "sheet.png")
-    means = {"mean": {"bicubic": {"PSNR-Y": 24.9}, "mine": {"PSNR-Y": 25.1}}, "photos": {}}
+    mine = {"PSNR-Y": 25.1, "PSNR hole": None}  # as of holes filled without an error
+    means = {"mean": {"bicubic": {"PSNR-Y": 24.9}, "mine": mine}, "photos": {}}
     (tmp_path / "scores.json").write_text(json.dumps(means))
     words = ("weights", "push", "mine.safetensors", "--repo", "me/mine", "--scores", "scores.json")
     card = adacode(*words, "--sheet", "sheet.png", "--dry-run").stdout

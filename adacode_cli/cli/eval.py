@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -60,7 +61,10 @@ def evaluate(
     precision: options.Precision = "auto",
     force: options.Force = False,
     offline: options.Offline = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Every photo's scores, as JSON.")] = False,
+    as_json: Annotated[
+        bool,
+        typer.Option("--json", help="Every photo's scores, as JSON; an infinite PSNR is null."),
+    ] = False,
 ) -> None:
     """Damage clean photos by a seed, restore and compare them, with a baseline beside.
 
@@ -136,10 +140,18 @@ def report(scored: list[Scored], title: str, *, as_json: bool) -> None:
 
     means = mean_scores(scored)
     if as_json:
-        photos = {str(s.photo): s.methods for s in scored}
-        typer.echo(json.dumps({"mean": means, "photos": photos}, indent=1))
+        photos = {str(s.photo): in_json(s.methods) for s in scored}
+        typer.echo(json.dumps({"mean": in_json(means), "photos": photos}, indent=1))
     else:
         show_table(means, f"{len(scored)} photos, {title}")
+
+
+def in_json(methods: dict[str, Scores]) -> dict[str, dict[str, float | None]]:
+    """The same; JSON knows no infinity, such as the PSNR of identical pictures: that is null."""
+    return {
+        method: {name: score if math.isfinite(score) else None for name, score in scores.items()}
+        for method, scores in methods.items()
+    }
 
 
 def show_table(means: dict[str, Scores], title: str) -> None:

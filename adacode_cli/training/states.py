@@ -48,11 +48,7 @@ class States:
             try:
                 return read_state(path)
             except ValueError as error:
-                instead = (
-                    "an older one is tried"
-                    if paths
-                    else "there is none before it: the run begins anew"
-                )
+                instead = "an older one is tried" if paths else "none is older: it begins anew"
                 print(f"adacode: {error}; {instead}", file=sys.stderr, flush=True)
         return None
 

@@ -38,11 +38,11 @@ class Entry:
 
 
 def read_means(scores: Path) -> Means:
-    """The means in what 'adacode eval --json' printed. Raises ``ValueError``."""
+    """The means in what 'adacode eval --json' printed, where it has any. Raises ``ValueError``."""
     try:
         means = json.loads(scores.read_text())["mean"]
         return {
-            str(method): {str(metric): float(value) for metric, value in values.items()}
+            str(method): {str(k): float(value) for k, value in values.items() if value is not None}
             for method, values in means.items()
         }
     except (KeyError, TypeError, AttributeError, ValueError) as error:
@@ -103,7 +103,7 @@ def use(repo: str, entry: Entry, entries: Sequence[Entry]) -> str:
 
 def table(means: Means) -> str:
     """A row per method, the metrics as columns."""
-    metrics = list(next(iter(means.values())))
+    metrics = list(dict.fromkeys(metric for scores in means.values() for metric in scores))
     lines = ["| method | " + " | ".join(metrics) + " |", "| --- " * (len(metrics) + 1) + "|"]
     for method, scores in means.items():
         cells = [f"{scores[metric]:.3f}" if metric in scores else "" for metric in metrics]
