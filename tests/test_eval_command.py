@@ -70,6 +70,12 @@ def test_a_test_set_without_its_record_is_not_overwritten(
     adacode("degrade", clean, "-o", "set", "--seed", "1", "--force")
 
 
+def test_no_seed_is_negative(clean: Path, tmp_path: Path, adacode: Command) -> None:
+    for words in (("degrade", clean, "-o", "set"), ("eval", clean), ("train", "codebook", clean)):
+        assert "'--seed': -1 is not in" in adacode(*words, "--seed", "-1", check=2).stderr
+    assert not (tmp_path / "set").exists()
+
+
 def test_no_scale_is_zero(clean: Path, tmp_path: Path, adacode: Command) -> None:
     words = ("degrade", clean, "-o", tmp_path / "set", "--scale", "0")
     assert "sr knows no scale 0" in adacode(*words, check=2).stderr

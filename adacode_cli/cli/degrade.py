@@ -22,7 +22,7 @@ def degrade(
     damage: Annotated[
         str, typer.Option(help="sr: blind or bicubic; inpaint: strokes, boxes or outlines.")
     ] = "",
-    seed: Annotated[int, typer.Option(help="Seed of the damage.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the damage.")] = 0,
     force: options.Force = False,
 ) -> None:
     """Write degraded photos, or photos with holes and their masks, and what was done to each.

@@ -38,7 +38,7 @@ def evaluate(
             help="sr: blind (blur, noise, JPEG) or bicubic; inpaint: strokes, boxes, outlines."
         ),
     ] = "",
-    seed: Annotated[int, typer.Option(help="Seed of the damage.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the damage.")] = 0,
     every: Annotated[int, typer.Option(min=1, help="Only every N-th photo.")] = 1,
     weight_bits: Annotated[
         list[int] | None,

@@ -75,7 +75,7 @@ class RunOptions:
         int | None, typer.Option(min=0, help="Processes that prepare patches. [1]")
     ] = None
     seed: Annotated[
-        int | None, typer.Option(help=f"Of weights, patches and damage. [{Settings.seed}]")
+        int | None, typer.Option(min=0, help=f"Of weights, patches and damage. [{Settings.seed}]")
     ] = None
     device: Annotated[
         str | None, typer.Option(help=f"auto, cpu, cuda or mps. [{Settings.device}]")
