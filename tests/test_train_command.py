@@ -145,6 +145,10 @@ def test_settings_come_from_a_file_and_options(
     assert "no setting is called 'batches'" in wrong.stderr
     (tmp_path / "bad.toml").write_text('batch = "many"\n')
     assert "batch is 'many'" in adacode(*words[:3], "--settings", "bad.toml", check=2).stderr
+    (tmp_path / "bad.toml").write_text("preset = 3\n")
+    refused = adacode(*words[:3], "--settings", "bad.toml", check=2).stderr
+    assert "preset is 3; it should be lite or official" in refused
+    assert "use lite or official" in adacode(*words[:3], "--preset", "big", check=2).stderr
 
 
 def test_photos_that_cannot_be_used_are_listed_and_skipped(
@@ -195,6 +199,15 @@ def test_a_device_that_is_missing_is_an_error(
     refused = adacode(*words, "--device", "cuda", check=1).stderr
     assert "this machine has 0 CUDA devices" in refused
     assert "no device 'gpu'; use auto" in adacode(*words, "--device", "gpu", check=2).stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_precision_that_is_none_is_wrong_usage(
+    photos: Path, tmp_path: Path, adacode: Command
+) -> None:
+    words = ("train", "codebook", photos / "cats", *QUICK, "--steps", "1", "-o", tmp_path / "run")
+    refused = adacode(*words, "--precision", "foo", check=2).stderr
+    assert "no precision is called 'foo'; use auto, fp32, bf16 or fp16" in refused
     assert not (tmp_path / "run").exists()
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from adacode_cli.device import resolve_device
+from adacode_cli.device import resolve_device, resolve_precision
 from adacode_cli.errors import UsageError
 from adacode_cli.model.adacode import AdaCode
 from adacode_cli.model.checkpoint import CheckpointError
@@ -49,7 +49,8 @@ SHARES = (0.15, 0.2, 0.65)
 class Run:
     """Where photos come from and results go, and what every stage shares.
 
-    Raises ``DeviceError`` for a device that isn't there.
+    Raises ``DeviceError`` for a device that isn't there, or lacks the precision, ``UsageError``
+    for a word that names no precision.
     """
 
     photos: Path
@@ -58,7 +59,7 @@ class Run:
     valid: Path | None = None  # photos to validate on, instead of some kept aside
 
     def __post_init__(self) -> None:
-        resolve_device(self.settings.device)
+        resolve_precision(self.settings.precision, resolve_device(self.settings.device))
 
     def train(
         self, model: AdaCode, stage: str, report: Report, teacher: AdaCode | None = None

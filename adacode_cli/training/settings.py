@@ -75,7 +75,9 @@ class Settings:
 
     def __post_init__(self) -> None:
         if self.preset not in get_args(Preset):
-            raise UsageError(f"no preset is called {self.preset!r}; use lite or official")
+            raise UsageError(
+                f"no preset is called {self.preset!r}; use {' or '.join(get_args(Preset))}"
+            )
         if self.steps is None and self.seconds is None:
             raise UsageError("training needs a budget: --for 90m or --steps 10000")
         if self.patch % CODE_STRIDE:
@@ -155,7 +157,8 @@ def resolve(file: Path | None, chosen: Mapping[str, Any], budget: float) -> Sett
     isn't a setting, or a value of another type.
     """
     told = {**(read_toml(file) if file else {}), **chosen}
-    kinds = {f.name: str(f.type) for f in fields(Settings)}
+    presets = " or ".join(get_args(Preset))
+    kinds = {f.name: str(f.type).replace("Preset", presets) for f in fields(Settings)}
     for name, value in told.items():
         if name not in kinds:
             raise UsageError(f"{file}: no setting is called {name!r}; there are {', '.join(kinds)}")
