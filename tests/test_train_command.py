@@ -115,7 +115,8 @@ def test_a_damaged_state_gives_way_to_the_one_before(
         newer.write_bytes(damaged)
         assert states.latest() == {"run": "", "step": 2}
         assert capsys.readouterr().err.endswith("; an older one is tried\n")
-    for other in ({"weight": torch.ones(2)}, torch.ones(2), []):
+    others: tuple[object, ...] = ({"weight": torch.ones(2)}, torch.ones(2), [])
+    for other in others:
         torch.save(other, newer)
         assert states.latest() == {"run": "", "step": 2}
         assert "no state of a training run" in capsys.readouterr().err
