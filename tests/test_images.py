@@ -163,6 +163,20 @@ def test_the_same_file_by_two_paths_is_one(tmp_path: Path, monkeypatch: pytest.M
     assert {p.name for p in names.values()} == {"a_png_x4.png", "a_jpg_x4.png"}
 
 
+def test_links_to_one_photo_are_as_many_photos_as_they_have_names(tmp_path: Path) -> None:
+    for folder in ("pool", "links", "more"):
+        (tmp_path / folder).mkdir()
+    make_photo(8, 8).save(tmp_path / "pool" / "a.png")
+    for name in ("links/x.png", "links/y.png", "more/y.png"):
+        (tmp_path / name).symlink_to(tmp_path / "pool" / "a.png")
+    (tmp_path / "shelf").symlink_to(tmp_path / "links")
+    links = tmp_path / "links"
+    names = name_outputs(find([links, tmp_path / "shelf", links / "x.png"]), None, "_x4")
+    assert [p.name for p in names.values()] == ["x_x4.png", "y_x4.png"]
+    one_place = name_outputs(find([links, tmp_path / "more"]), tmp_path / "out", "_x4")
+    assert [p.name for p in one_place.values()] == ["x_x4.png", "y_x4.png"]
+
+
 def test_a_result_stays_a_result_when_a_namesake_arrives(tmp_path: Path) -> None:
     for name in ("a.png", "a_x4.png", "a.jpg"):
         make_photo(8, 8).save(tmp_path / name)

@@ -54,12 +54,17 @@ def matches(names: Sequence[str], patterns: Sequence[str]) -> bool:
 
 
 def find(inputs: Sequence[Path], choice: Choice | None = None) -> list[Source]:
-    """Files as named; of folders and patterns, the pictures in them, sorted."""
+    """Files as named; of folders and patterns, the pictures in them, sorted. Each path once."""
     sources: dict[Path, Source] = {}
     for path in inputs:
         for source in find_one(path, choice or Choice()):
-            sources.setdefault(source.path.resolve(), source)
+            sources.setdefault(place_of(source.path), source)
     return list(sources.values())
+
+
+def place_of(path: Path) -> Path:
+    """The same for every way to write a path. A link keeps its name: its result has it, too."""
+    return path.parent.resolve() / path.name
 
 
 def find_one(path: Path, choice: Choice) -> list[Source]:
@@ -98,13 +103,13 @@ def name_outputs(
     form: a file suffix, or 'same' for the source's own. One named file may go to a file of
     the user's choice: ``out`` with a picture's suffix. Two inputs that differ only by
     extension keep it in the name. A found picture that is itself the result of another
-    one, or lies in ``out``, is left out. Raises ``UsageError`` when two inputs still have
-    one output.
+    one, or lies in ``out``, is left out; so is a link to a picture that has the same output
+    already. Raises ``UsageError`` when two inputs still have one output.
     """
     if out == STREAM or (out is not None and is_file_name(out) and len(sources) == 1):
         return dict.fromkeys(sources, out)
     sources = [source for source in sources if not lies_in(source, out)]
-    plain = {s: output_path(s, out, suffix, form) for s in sources}
+    plain = without_namesakes({s: output_path(s, out, suffix, form) for s in sources})
     counts = Counter(path.resolve() for path in plain.values())
     names = {
         s: path
@@ -116,6 +121,14 @@ def name_outputs(
     names = {s: p for s, p in names.items() if not (s.found and s.path.resolve() in results)}
     refuse_shared(names)
     return names
+
+
+def without_namesakes(names: dict[Source, Path]) -> dict[Source, Path]:
+    """Without links to a photo that has the same output already."""
+    first: dict[tuple[Path, Path], Source] = {}
+    for source, path in names.items():
+        first.setdefault((source.path.resolve(), path.resolve()), source)
+    return {source: names[source] for source in first.values()}
 
 
 def lies_in(source: Source, out: Path | None) -> bool:
