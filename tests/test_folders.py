@@ -117,6 +117,19 @@ def test_input_folder_as_output_folder(tmp_path: Path, adacode: Command) -> None
     assert (tmp_path / "in" / "a.png").read_bytes() == original
 
 
+def test_an_input_without_pictures_is_told_beside_others(tmp_path: Path, adacode: Command) -> None:
+    (tmp_path / "empty").mkdir()
+    make_photo(12, 8).save(tmp_path / "a.png")
+    mixed = adacode("sr", "a.png", "*.jpg", "-o", "out", *TINY, check=1)
+    assert mixed.stdout == "out/a_x4.png\n"
+    assert "error: *.jpg: no such file, and no picture fits it as a pattern" in mixed.stderr
+    for words in ((), ("--dry-run",)):
+        done = adacode("sr", "a.png", "empty", "-o", "two", *TINY, *words, "--force")
+        assert "adacode: empty: no picture in it\n" in done.stderr
+    chosen = adacode("sr", "a.png", ".", "--exclude", "*", "-o", "three", *TINY)
+    assert ".: no picture in it that --include and --exclude leave" in chosen.stderr
+
+
 def test_places_that_cannot_be_used_are_told_before_anything(
     tmp_path: Path, adacode: Command
 ) -> None:

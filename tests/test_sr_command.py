@@ -155,6 +155,8 @@ def test_a_result_is_not_overwritten_unless_forced(tmp_path: Path, adacode: Comm
         (("sr", "a.png", "--precision", "fp8"), 2, "fp8"),
         (("sr", "a.png", "-o", "out.xyz.jpg", "b.png"), 2, "several inputs"),
         (("sr", "empty"), 2, "no picture"),
+        (("sr", "*.jpg"), 1, "no picture fits"),
+        (("sr", "full", "-o", "out.png"), 2, "what a folder or a pattern holds goes to a folder"),
         (("eval", "empty"), 1, "no photo"),
     ],
 )
@@ -163,7 +165,9 @@ def test_a_mistake_is_one_clear_line(
 ) -> None:
     make_photo(16, 16).save(tmp_path / "a.png")
     make_photo(16, 16).save(tmp_path / "b.png")
-    (tmp_path / "empty").mkdir()
+    for folder in ("empty", "full"):
+        (tmp_path / folder).mkdir()
+    make_photo(16, 16).save(tmp_path / "full" / "a.png")
     before = sorted(tmp_path.iterdir())
     done = adacode(*words, check=code)
     problems = [line for line in done.stderr.splitlines() if "error" in line]

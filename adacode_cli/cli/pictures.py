@@ -219,6 +219,8 @@ def restore_pictures(given: PictureOptions, operation: Operation) -> None:
     if given.devices and team.size > 1:
         raise UsageError("--devices is for one process; a launcher's processes have one each")
     plan, wishes, weights = team.agree(lambda: settle(given, operation))
+    for note in plan.notes if team.leads else []:
+        problems.say(note)
     if given.dry_run:
         team.part_ways()
         if team.leads:

@@ -6,7 +6,7 @@ import glob
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
@@ -55,11 +55,15 @@ def matches(names: Sequence[str], patterns: Sequence[str]) -> bool:
 
 def find(inputs: Sequence[Path], choice: Choice | None = None) -> list[Source]:
     """Files as named; of folders and patterns, the pictures in them, sorted. Each path once."""
-    sources: dict[Path, Source] = {}
-    for path in inputs:
-        for source in find_one(path, choice or Choice()):
-            sources.setdefault(place_of(source.path), source)
-    return list(sources.values())
+    return once(source for path in inputs for source in find_one(path, choice or Choice()))
+
+
+def once(sources: Iterable[Source]) -> list[Source]:
+    """The same without what was there before under the same path."""
+    first: dict[Path, Source] = {}
+    for source in sources:
+        first.setdefault(place_of(source.path), source)
+    return list(first.values())
 
 
 def place_of(path: Path) -> Path:
@@ -68,21 +72,24 @@ def place_of(path: Path) -> Path:
 
 
 def find_one(path: Path, choice: Choice) -> list[Source]:
-    """What one word of the command line means."""
+    """What one word of the command line means; a pattern that nothing fits, itself."""
     if path == STREAM:
         return [Source(path)]
     if path.is_dir():
         inside = path.rglob("*") if choice.recursive else path.iterdir()
         photos = sorted(photo for photo in inside if is_photo(photo) and not hidden(photo, path))
         return [Source(photo, path) for photo in photos if choice.allows(photo, path)]
-    if glob.has_magic(str(path)) and not path.exists():
-        photos = sorted(Path(name) for name in glob.glob(str(path), recursive=True))  # noqa: PTH207
-        return [
-            Source(photo, photo.parent)
-            for photo in photos
-            if is_photo(photo) and choice.allows(photo, photo.parent)
-        ]
+    if is_pattern(path):
+        names = glob.glob(str(path), recursive=True)  # noqa: PTH207
+        photos = sorted(photo for photo in map(Path, names) if is_photo(photo))
+        if photos:
+            return [Source(p, p.parent) for p in photos if choice.allows(p, p.parent)]
     return [Source(path)]
+
+
+def is_pattern(path: Path) -> bool:
+    """Whether it stands for other names: it has a pattern's characters, and nothing its name."""
+    return glob.has_magic(str(path)) and not path.exists()
 
 
 def is_photo(path: Path) -> bool:

@@ -15,9 +15,11 @@ from adacode_cli.images.naming import (
     STREAM,
     Choice,
     Source,
-    find,
+    find_one,
     is_file_name,
+    is_pattern,
     name_outputs,
+    once,
 )
 from adacode_cli.images.write import Encoding, check_encoding
 from adacode_cli.restore.result import Result
@@ -52,6 +54,7 @@ class Plan:
 
     jobs: list[Job]
     settled: list[Result]
+    notes: list[str] = field(default_factory=list)  # what a person should know
 
     @property
     def folders(self) -> set[Path]:
@@ -67,21 +70,38 @@ def make_plan(wishes: Wishes, mark_of: Callable[[Path], str | None] = lambda _: 
     Raises ``UsageError`` when several inputs are to go into one file, when nothing is to be
     done, or when a format can't do what is wished.
     """
-    sources = find(wishes.inputs, wishes.choice)
+    found = {path: find_one(path, wishes.choice) for path in wishes.inputs}
+    sources = once(source for several in found.values() for source in several)
     if not sources:
         raise UsageError(f"no picture in {', '.join(map(str, wishes.inputs))}")
-    out = wishes.out
-    one_file = out is not None and (out == STREAM or is_file_name(out))
-    if one_file and (len(sources) > 1 or sources[0].found):
-        raise UsageError(f"{out} is one file, but there are several inputs; give a folder with -o")
-    plan = Plan([], [])
-    outputs = name_outputs(sources, out, wishes.suffix, wishes.form)
+    refuse_one_file(wishes.out, sources)
+    plan = Plan([], [], [nothing_in(path, wishes) for path, few in found.items() if not few])
+    outputs = name_outputs(sources, wishes.out, wishes.suffix, wishes.form)
     read_from = {source.path.resolve() for source in outputs}
     for source, output in outputs.items():
         if output != STREAM:
             check_encoding(wishes.encoding, format_of(output))
         place(plan, source, Job(source.path, output, mark_of(source.path)), read_from, wishes)
     return plan
+
+
+def refuse_one_file(out: Path | None, sources: list[Source]) -> None:
+    """Raise ``UsageError`` where ``out`` is a file, and more than a photo goes there."""
+    if out is None or not (out == STREAM or is_file_name(out)):
+        return
+    if len(sources) > 1:
+        raise UsageError(f"{out} is one file, but there are several inputs; give a folder with -o")
+    if sources[0].found:
+        raise UsageError(
+            f"{out} is one file, but what a folder or a pattern holds goes to a folder; "
+            "give one with -o, or name the photo"
+        )
+
+
+def nothing_in(path: Path, wishes: Wishes) -> str:
+    """A line about an input that holds no picture."""
+    chosen = wishes.choice.include or wishes.choice.exclude
+    return f"{path}: no picture in it" + (" that --include and --exclude leave" if chosen else "")
 
 
 def place(plan: Plan, source: Source, job: Job, read_from: set[Path], wishes: Wishes) -> None:
@@ -105,7 +125,8 @@ def place(plan: Plan, source: Source, job: Job, read_from: set[Path], wishes: Wi
 def trouble_with(source: Path, output: Path, read_from: set[Path]) -> str | None:
     """What stands in the way, in a line that names it."""
     if source != STREAM and not source.exists():
-        return f"{source}: no such file"
+        pattern = ", and no picture fits it as a pattern" if is_pattern(source) else ""
+        return f"{source}: no such file{pattern}"
     if source != STREAM and not os.access(source, os.R_OK):
         return f"{source}: may not be read"
     if output == STREAM:
