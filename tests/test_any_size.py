@@ -46,6 +46,34 @@ def test_a_result_has_the_size_that_was_asked_for(
 
 
 @pytest.mark.usefixtures("tiny_weights")
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--width", "99999999"),
+        ("--height", "961"),
+        ("--long-edge", "1281"),
+        ("--short-edge", "961"),
+        ("--megapixels", "2000000"),
+        ("--fit", "99999x99999"),
+    ],
+)
+def test_no_option_enlarges_beyond_the_limit(
+    words: tuple[str, str], tmp_path: Path, adacode: Command
+) -> None:
+    make_photo(40, 30).save(tmp_path / "a.png")
+    for more in ((), ("--dry-run",)):
+        done = adacode("sr", "a.png", *USE, *words, *more, check=1)
+        (error,) = [line for line in done.stderr.splitlines() if "error" in line]
+        assert f"a.png: {' '.join(words)} would make 40×30 pixels" in error
+        assert "32 times is the most" in error
+    assert not list(tmp_path.glob("a_*"))
+
+
+def test_the_limit_itself_is_allowed() -> None:
+    assert WantedSize(width=1280).size_for((40, 30)) == (1280, 960)
+
+
+@pytest.mark.usefixtures("tiny_weights")
 def test_it_is_the_networks_result_reduced(tmp_path: Path, adacode: Command) -> None:
     make_photo(40, 32).convert("RGBA").save(tmp_path / "a.png")
     adacode("sr", "a.png", *USE, "--precision", "fp32")

@@ -365,7 +365,7 @@ def tell_plan(given: PictureOptions, operation: Operation, plan: Plan) -> None:
     """What would be done, on standard output; how long it would take, on stderr."""
     from adacode_cli.cli.report import tell_job, tell_time
     from adacode_cli.images.picture import PictureError
-    from adacode_cli.images.read import read_size
+    from adacode_cli.images.read import named, read_size
 
     failed, sizes = 0, []
     for result in plan.settled:
@@ -374,15 +374,15 @@ def tell_plan(given: PictureOptions, operation: Operation, plan: Plan) -> None:
             problems.complain(result.error)
         tell_job(result.source, result.output, result.status, None, None, as_json=given.json)
     for job in plan.jobs:
-        size = None
+        size = after = None
         try:
             size = read_size(job.source)
+            after = operation.resize(size)
         except PictureError as error:
             failed += 1
-            problems.complain(str(error), error)
-        after = operation.resize(size) if size else None
+            problems.complain(str(named(error, str(job.source))), error)
         tell_job(job.source, job.output, "planned", size, after, as_json=given.json)
-        sizes += [size] if size else []
+        sizes += [size] if size and after else []
     if sizes and operation.timed and not given.quiet:
         devices = given.devices.split(",") if given.devices else [given.device]
         pixels = sum(width * height for width, height in sizes)

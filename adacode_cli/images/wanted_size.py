@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from adacode_cli.errors import UsageError
-from adacode_cli.images.picture import Plane
+from adacode_cli.images.picture import PictureError, Plane
 
 Size = tuple[int, int]  # width and height in pixels
 MOST = 32  # times larger
@@ -59,12 +59,27 @@ class WantedSize:
         return wanted / (max(size) if self.long_edge else min(size))
 
     def size_for(self, size: Size) -> Size:
-        """Width and height that a picture of ``size`` is to have; its own if it is large enough."""
+        """Width and height that a picture of ``size`` is to have; its own if it is large enough.
+
+        Raises ``PictureError`` where that is beyond ``MOST``.
+        """
         factor = self.factor(size)
         if factor <= 1:
             return size
+        if factor > MOST:
+            raise PictureError(
+                f"{self.option} would make {size[0]}×{size[1]} pixels {factor:,.1f} times larger; "
+                f"{MOST} times is the most, so ask for less"
+            )
         width, height = (max(1, round(factor * n)) for n in size)
         return width, height
+
+    @property
+    def option(self) -> str:
+        """The wish in the words of the command line: --width 1920."""
+        name, value = next((name, value) for name, value in vars(self).items() if value is not None)
+        words = f"{value[0]}x{value[1]}" if isinstance(value, tuple) else f"{value:.12g}"
+        return f"--{name.replace('_', '-')} {words}"
 
     @property
     def suffix(self) -> str:
