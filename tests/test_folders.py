@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 
 from adacode_cli.model import checkpoint
 from tests.conftest import Command, environment, make_photo, rows, tiny_model, tree
@@ -72,6 +72,39 @@ def test_what_was_done_with_other_settings_is_not_passed_off(
     done = adacode(*words, "--quality", "50", "--force")
     assert len(done.stdout.splitlines()) == 3
     assert (tmp_path / "out" / "jpg_x4.jpg").stat().st_size < len(before["jpg_x4.jpg"])
+
+
+def test_stripped_results_know_how_they_were_made_and_nothing_of_the_photo(
+    tmp_path: Path, adacode: Command
+) -> None:
+    (tmp_path / "in").mkdir()
+    exif = Image.Exif()
+    exif[ExifTags.Base.Artist] = "a person"
+    make_photo(12, 8).save(tmp_path / "in" / "a.png", exif=exif, dpi=(300, 300))
+    words = ("sr", "in", "-o", "out", "--strip-metadata", *TINY)
+    adacode(*words)
+    with Image.open(tmp_path / "out" / "a_x4.png") as out:
+        found = out.getexif()
+        assert found[ExifTags.Base.ProcessingSoftware].startswith("adacode ")
+        assert not {ExifTags.Base.Artist, ExifTags.Base.XResolution} & set(found)
+        assert "dpi" not in out.info
+    assert "1 done before" in adacode(*words).stderr
+    assert "other settings" in adacode(*words, "--color-lock", check=1).stderr
+    make_photo(4, 4).save(tmp_path / "out" / "a_x4.png")  # somebody's own
+    assert "nothing in it says" in adacode(*words, check=1).stderr
+
+
+def test_a_result_that_cannot_say_how_it_was_made_is_taken_by_its_name(
+    tmp_path: Path, adacode: Command
+) -> None:
+    (tmp_path / "in").mkdir()
+    for name in "ab":
+        make_photo(12, 8).save(tmp_path / "in" / f"{name}.png")
+    words = ("sr", "in", "-o", "out", "--format", "bmp", *TINY)
+    assert "name alone" not in adacode(*words).stderr
+    again = adacode(*words, "--color-lock").stderr
+    assert "out/a_x4.bmp and 1 more: done before, going by the name alone" in again
+    assert "2 done before" in again
 
 
 AWKWARD = [

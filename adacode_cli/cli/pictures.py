@@ -91,7 +91,11 @@ class PictureOptions:
     ] = False
     strip_metadata: Annotated[
         bool,
-        typer.Option("--strip-metadata", help="No EXIF, XMP or resolution.", rich_help_panel=FILES),
+        typer.Option(
+            "--strip-metadata",
+            help="Nothing of the photo's EXIF, XMP, resolution.",
+            rich_help_panel=FILES,
+        ),
     ] = False
     color_lock: Annotated[
         bool,

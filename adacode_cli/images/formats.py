@@ -30,6 +30,11 @@ class Format:
     plugin: str = ""  # the module that adds it to Pillow
     package: str = ""  # and the package that brings the module
 
+    @property
+    def marked(self) -> bool:
+        """Whether a file can hold how it was made: in EXIF, or a comment."""
+        return self.exif or self.name == "GIF"
+
 
 FORMATS = (
     Format(

@@ -53,7 +53,7 @@ class Encoding:
 
     quality: int | None = None  # 1 to 100; None: visually lossless
     lossless: bool = False
-    strip_metadata: bool = False  # all but the colour profile, which is about the pixels
+    strip_metadata: bool = False  # the photo's, but not its profile, which is about the pixels
     mark: str | None = None  # kept in the file: how it was made
 
     def options(self, form: Format) -> dict[str, Any]:

@@ -82,6 +82,7 @@ def make_plan(wishes: Wishes, mark_of: Callable[[Path], str | None] = lambda _: 
         if output != STREAM:
             check_encoding(wishes.encoding, format_of(output))
         place(plan, source, Job(source.path, output, mark_of(source.path)), read_from, wishes)
+    plan.notes.extend(taken_by_name(plan.settled))
     return plan
 
 
@@ -144,8 +145,7 @@ def why_not_done(output: Path, encoding: Encoding) -> str | None:
     from adacode_cli.images.metadata import read_mark
 
     form = format_of(output)
-    marked = form.exif or form.name == "GIF"
-    if encoding.mark is None or encoding.strip_metadata or not marked:
+    if encoding.mark is None or not form.marked:
         return None
     add_plugin(form, str(output))
     mark = read_mark(output)
@@ -154,6 +154,17 @@ def why_not_done(output: Path, encoding: Encoding) -> str | None:
     if mark.split()[1:] != encoding.mark.split()[1:]:
         return f"{output}: exists, made with other settings or weights"
     return None
+
+
+def taken_by_name(settled: list[Result]) -> list[str]:
+    """A line about results that can't say how they were made, if there are any."""
+    outputs = [result.output for result in settled if result.status == "skipped"]
+    unmarked = [output for output in outputs if not format_of(output).marked]
+    if not unmarked:
+        return []
+    first, more = unmarked[0], f" and {len(unmarked) - 1} more" if unmarked[1:] else ""
+    why = f"a {format_of(first).name} can't hold how it was made; --force does it again"
+    return [f"{first}{more}: done before, going by the name alone, as {why}"]
 
 
 def fingerprint(command: str, weights: str, settings: Mapping[str, object]) -> str:
