@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from adacode_cli.images.wanted_size import WantedSize, passes, scale_for
+from adacode_cli.images.wanted_size import SUFFIX, WantedSize, passes, scale_for
 from tests.conftest import Command, make_photo, rows, tiny_model
 
 USE = ("--weights", "tiny.safetensors")
@@ -67,6 +68,21 @@ def test_no_option_enlarges_beyond_the_limit(
         assert f"a.png: {' '.join(words)} would make 40×30 pixels" in error
         assert "32 times is the most" in error
     assert not list(tmp_path.glob("a_*"))
+
+
+def test_every_suffix_is_known_again() -> None:
+    for wish in (
+        WantedSize(scale=1.5),
+        WantedSize(megapixels=0.00001),
+        WantedSize(megapixels=2.5e7),
+        WantedSize(width=1),
+        WantedSize(height=1920),
+        WantedSize(long_edge=10),
+        WantedSize(short_edge=10),
+        WantedSize(fit=(10, 20)),
+    ):
+        assert re.fullmatch(SUFFIX, wish.suffix)
+    assert not re.fullmatch(SUFFIX, "_2mpx")
 
 
 def test_the_limit_itself_is_allowed() -> None:

@@ -163,6 +163,55 @@ def test_an_input_without_pictures_is_told_beside_others(tmp_path: Path, adacode
     assert ".: no picture in it that --include and --exclude leave" in chosen.stderr
 
 
+def test_earlier_results_beside_their_photos_are_left_out_of_folders(
+    tmp_path: Path, adacode: Command
+) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name in ("a.png", "b.png", "b.jpg", "é" * 124 + "a.png"):
+        make_photo(12, 8).save(folder / name)
+    photos = tree(folder)
+    runs: list[tuple[str, ...]] = [
+        (),
+        ("--scale", "1.5"),
+        ("--format", "jpg"),
+        ("--width", "30", "--strip-metadata"),
+        ("--megapixels", "0.00035", "--format", "gif"),
+        ("--fit", "40x40", "--format", "bmp"),
+        ("--long-edge", "20", "--format", "jxl"),
+    ]
+    for words in runs:
+        assert len(adacode("sr", "in", *words, *TINY).stdout.splitlines()) == len(photos), words
+    assert len(tree(folder)) == len(photos) * (1 + len(runs))
+    planned = adacode("reconstruct", "in", "-o", "out", "--dry-run").stdout
+    assert len(planned.splitlines()) == len(photos)
+    assert adacode("sr", "in", "--exclude", "[!b]*", "-o", "out", "--dry-run", *TINY).stdout.count(
+        "→"
+    ) == len(["b.png", "b.jpg"])
+
+
+def test_earlier_results_are_done_where_they_are_asked_for(
+    tmp_path: Path, adacode: Command
+) -> None:
+    for name in ("in/a.png", "in/b.png", "in/b_x2.png"):  # the last is somebody's own
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        make_photo(12, 8).save(tmp_path / name)
+    adacode("sr", "in", *TINY, "--exclude", "b*")
+    adacode("sr", "in/a.png", "-o", "results", *TINY)
+
+    def meant(*words: str) -> list[str]:
+        plan = adacode("sr", *words, "-o", "out", "--dry-run", *TINY).stdout
+        return [line.split()[0] for line in plan.splitlines()]
+
+    assert meant("in") == ["in/a.png", "in/b.png", "in/b_x2.png"]
+    assert meant("in/*") == meant("in")
+    assert meant("in", "in/a_x4.png") == [*meant("in"), "in/a_x4.png"]
+    assert meant("in/*_x4.png") == ["in/a_x4.png"]
+    assert meant("in", "--include", "*_x4.*") == ["in/a_x4.png"]
+    assert meant("in", "--exclude", "a.png") == ["in/b.png", "in/b_x2.png"]
+    assert meant("results") == ["results/a_x4.png"]
+
+
 def test_places_that_cannot_be_used_are_told_before_anything(
     tmp_path: Path, adacode: Command
 ) -> None:

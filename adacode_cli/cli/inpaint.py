@@ -74,6 +74,7 @@ def inpaint(
     named after its photo, NAME_inpainted.png.
     """
     from adacode_cli.images.masks import MaskChoice, parse_color
+    from adacode_cli.images.naming import INPAINTED
 
     if pictures.color_lock:
         raise UsageError("--color-lock would change known pixels; inpaint leaves them alone")
@@ -96,7 +97,7 @@ def inpaint(
     settings = {**asdict(choice), "mask": None, "texture": texture.value}
     beside = contents_of_masks(choice)
     restore_pictures(
-        pictures, Operation("inpaint", "_inpainted", name, load, settings, beside, timed=False)
+        pictures, Operation("inpaint", INPAINTED, name, load, settings, beside, timed=False)
     )
 
 

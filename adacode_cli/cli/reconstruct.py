@@ -64,6 +64,8 @@ def reconstruct(
     Each result is a PNG, NAME_reconstructed.png. For several photos, --weight-map and --codes
     name folders. With --json, each codebook's usage and perplexity, and the bits per pixel.
     """
+    from adacode_cli.images.naming import RECONSTRUCTED
+
     change = Change(frozenset(only or ()), frozenset(without or ()), weight_bits)
     kept = [path for path in pictures.inputs if path.suffix.lower() == NPZ]
     if kept and (len(kept) < len(pictures.inputs) or weight_map or codes or pictures.color_lock):
@@ -98,9 +100,7 @@ def reconstruct(
 
         return Worker(process, str(restorer.device))
 
-    restore_pictures(
-        pictures, Operation("reconstruct", "_reconstructed", name, load, change.settings)
-    )
+    restore_pictures(pictures, Operation("reconstruct", RECONSTRUCTED, name, load, change.settings))
 
 
 @dataclass(frozen=True)
@@ -197,6 +197,7 @@ def story_of(weights: str, restorer: Restorer) -> dict[str, Any]:
 
 def decode_codes(pictures: PictureOptions, weights: str | None, change: Change) -> None:
     """Files of codes become the pictures they were made with. Raises ``UsageError``."""
+    from adacode_cli.images.naming import RECONSTRUCTED
     from adacode_cli.restore.plan import hash_file
     from adacode_cli.restore.reconstruction import codes
     from adacode_cli.weights import catalogue
@@ -232,7 +233,7 @@ def decode_codes(pictures: PictureOptions, weights: str | None, change: Change) 
     restore_pictures(
         pictures,
         Operation(
-            "decode", "_reconstructed", name, load, change.settings, decode=outline, timed=False
+            "decode", RECONSTRUCTED, name, load, change.settings, decode=outline, timed=False
         ),
     )
 

@@ -5,16 +5,21 @@ from __future__ import annotations
 import glob
 import hashlib
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
 
 from adacode_cli.errors import UsageError
-from adacode_cli.images.formats import BY_SUFFIX, SUFFIXES
+from adacode_cli.images.formats import BY_SUFFIX, SUFFIXES, add_plugin, format_of
+from adacode_cli.images.metadata import read_mark
+from adacode_cli.images.picture import PictureError
+from adacode_cli.images.wanted_size import SUFFIX
 
 STREAM = Path("-")  # standard input, or standard output
+INPAINTED, RECONSTRUCTED = "_inpainted", "_reconstructed"
+ENDING = re.compile(rf"({SUFFIX}|{INPAINTED}|{RECONSTRUCTED})$")  # of a result's stem
 LONGEST = 255  # bytes in a name on every usual file system
 # Windows opens devices by these names, whatever follows after a dot.
 RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³]) *(\.|$)", re.IGNORECASE)
@@ -41,15 +46,17 @@ class Choice:
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
 
-    def allows(self, path: Path, root: Path) -> bool:
-        """Whether a found file is meant."""
-        names = (path.name, path.relative_to(root).as_posix())
-        wanted = not self.include or matches(names, self.include)
-        return wanted and not matches(names, self.exclude)
+    def of(self, found: list[Source]) -> list[Source]:
+        """Those that are meant. Earlier results are not, unless their photos aren't, either."""
+        wanted = [s for s in found if not self.include or matches(s, self.include)]
+        results = earlier_results([source.path for source in wanted])
+        return [s for s in wanted if s.path not in results and not matches(s, self.exclude)]
 
 
-def matches(names: Sequence[str], patterns: Sequence[str]) -> bool:
-    """Whether any name fits any shell pattern."""
+def matches(source: Source, patterns: Sequence[str]) -> bool:
+    """Whether the name of a found file, or its path in the folder, fits any shell pattern."""
+    assert source.root is not None
+    names = (source.path.name, source.path.relative_to(source.root).as_posix())
     return any(fnmatch(name, pattern) for name in names for pattern in patterns)
 
 
@@ -78,12 +85,12 @@ def find_one(path: Path, choice: Choice) -> list[Source]:
     if path.is_dir():
         inside = path.rglob("*") if choice.recursive else path.iterdir()
         photos = sorted(photo for photo in inside if is_photo(photo) and not hidden(photo, path))
-        return [Source(photo, path) for photo in photos if choice.allows(photo, path)]
+        return choice.of([Source(photo, path) for photo in photos])
     if is_pattern(path):
         names = glob.glob(str(path), recursive=True)  # noqa: PTH207
         photos = sorted(photo for photo in map(Path, names) if is_photo(photo))
         if photos:
-            return [Source(p, p.parent) for p in photos if choice.allows(p, p.parent)]
+            return choice.of([Source(photo, photo.parent) for photo in photos])
     return [Source(path)]
 
 
@@ -100,6 +107,44 @@ def is_photo(path: Path) -> bool:
 def hidden(path: Path, root: Path) -> bool:
     """Whether a folder between ``root`` and the file is hidden."""
     return any(part.startswith(".") for part in path.relative_to(root).parts)
+
+
+def earlier_results(photos: list[Path]) -> set[Path]:
+    """Those that this program made of another one of them, beside it, with any settings.
+
+    A file is opened only where its name says so.
+    """
+    named = defaultdict(list)
+    for photo in photos:
+        if ending := ENDING.search(photo.stem):
+            named[ending[0], photo.suffix].append(photo)
+    return {
+        path
+        for (suffix, form), paths in named.items()
+        for path in results_of(photos, suffix, form).intersection(paths)
+        if made_here(path)
+    }
+
+
+def results_of(photos: list[Path], suffix: str, form: str) -> set[Path]:
+    """What their results beside them may be called."""
+    return {
+        output_path(Source(photo), None, suffix, form, extension=extension)
+        for photo in photos
+        for extension in (False, True)
+    }
+
+
+def made_here(path: Path) -> bool:
+    """Whether a file says that this program made it; one that can't say goes by its name."""
+    form = format_of(path)
+    if not form.marked:
+        return True
+    try:
+        add_plugin(form, str(path))
+    except PictureError:  # said when it is read
+        return False
+    return read_mark(path) is not None
 
 
 def name_outputs(

@@ -13,6 +13,9 @@ from adacode_cli.images.picture import PictureError, Plane
 
 Size = tuple[int, int]  # width and height in pixels
 MOST = 32  # times larger
+NUMBER = r"\d[\d.]*(e[+-]\d+)?"
+# What ``WantedSize.suffix`` gives.
+SUFFIX = rf"_(x{NUMBER}|{NUMBER}mp|(w|h|long|short)\d+|fit\d+x\d+)"
 
 
 @dataclass(frozen=True)
