@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,7 +19,7 @@ from PIL import ExifTags, Image, ImageDraw
 from adacode_cli.model import checkpoint
 from adacode_cli.model.adacode import AdaCode
 from adacode_cli.restore.inpainting.inpaint import MIRRORED, brightness, painter, steadied
-from tests.conftest import Command, make_photo, tiny_config, tiny_model
+from tests.conftest import Command, environment, make_photo, tiny_config, tiny_model
 
 
 @pytest.fixture
@@ -220,6 +222,36 @@ def test_a_mask_of_another_size_is_refused_with_both_sizes(
     changed = (before != after).any(axis=2)
     assert changed[8:18, 8:18].mean() > 0.9
     assert changed.sum() <= 100
+
+
+@pytest.mark.usefixtures("weights")
+def test_the_limit_on_pixels_is_for_masks_too(tmp_path: Path, adacode: Command) -> None:
+    make_photo(48, 40).save(tmp_path / "a.png")
+    a_mask(2000, 1000, (400, 400, 800, 800)).save(tmp_path / "m.png")
+    words = ("inpaint", "a.png", "--mask", "m.png", "--resize-mask")
+    use = ("--weights", "inpaint.safetensors")
+    error = adacode(*words, *use, "--max-pixels", "1M", check=1).stderr
+    assert "m.png: 2 megapixels in it, and 1 are allowed" in error
+    adacode(*words, *use, "--max-pixels", "2M")
+
+
+@pytest.mark.usefixtures("weights")
+@pytest.mark.skipif(not Path("/dev/stdin").exists(), reason="a pipe has no name here")
+@pytest.mark.parametrize("kind", ["png", "jpg"])
+def test_a_mask_comes_through_a_pipe(kind: str, tmp_path: Path, adacode: Command) -> None:
+    for name in "ab":
+        make_photo(48, 40).save(tmp_path / f"{name}.png")
+    a_mask(48, 40, (8, 8, 15, 15)).save(tmp_path / f"m.{kind}", quality=50)
+    use = ("--weights", "inpaint.safetensors")
+    words = ("inpaint", "a.png", "b.png", "--mask", "/dev/stdin", "-o", "piped", *use)
+    content = (tmp_path / f"m.{kind}").read_bytes()
+    command = [sys.executable, "-m", "adacode_cli", *words]
+    subprocess.run(command, input=content, check=True, cwd=tmp_path, env=environment())
+    again = ("--mask", f"m.{kind}", "-o", "piped", "--skip-existing")
+    assert "2 done before" in adacode("inpaint", "a.png", "b.png", *again, *use).stderr
+    adacode("inpaint", "a.png", "--mask", f"m.{kind}", "-o", "read", *use)
+    one, other = (by_opencv(tmp_path / f / "a_inpainted.png") for f in ("piped", "read"))
+    assert np.array_equal(one, other)
 
 
 @pytest.mark.usefixtures("weights")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -21,7 +22,7 @@ from adacode_cli.errors import UsageError
 from adacode_cli.restore.inpainting.choice import DEFAULT, Texture
 
 if TYPE_CHECKING:
-    from adacode_cli.images.masks import MaskChoice
+    from adacode_cli.images.masks import MaskChoice, MaskFiles
     from adacode_cli.images.picture import Picture
     from adacode_cli.restore.folder import Worker
     from adacode_cli.restore.tiling import OnTile
@@ -73,13 +74,14 @@ def inpaint(
     Every pixel outside the mask comes out bit for bit as it went in. Each result is a PNG
     named after its photo, NAME_inpainted.png.
     """
-    from adacode_cli.images.masks import MaskChoice, parse_color
+    from adacode_cli.images.masks import MaskChoice, MaskFiles, parse_color
     from adacode_cli.images.naming import INPAINTED
 
     if pictures.color_lock:
         raise UsageError("--color-lock would change known pixels; inpaint leaves them alone")
     color = parse_color(mask_color) if mask_color else None
     choice = MaskChoice(mask, color, invert, grow, feather, resize_mask)
+    files = MaskFiles(options.pixels(pictures.max_pixels))
     name = options.weights_for("inpaint", weights)
 
     def load(device: str) -> Worker:
@@ -89,25 +91,28 @@ def inpaint(
         restorer = pictures.restorer(name, "inpaint", device)
 
         def process(picture: Picture, on_tile: OnTile) -> Picture:
-            filled = inpaint_picture(restorer, picture, choice, on_tile, texture=texture)
+            filled = inpaint_picture(
+                restorer, picture, choice, on_tile, texture=texture, files=files
+            )
             return filled.noting(*codec_note(pictures, picture))
 
         return Worker(process, str(restorer.device))
 
     settings = {**asdict(choice), "mask": None, "texture": texture.value}
-    beside = contents_of_masks(choice)
+    beside = contents_of_masks(choice, files)
     restore_pictures(
         pictures, Operation("inpaint", INPAINTED, name, load, settings, beside, timed=False)
     )
 
 
-def contents_of_masks(choice: MaskChoice) -> Callable[[Path], str | None]:
+def contents_of_masks(choice: MaskChoice, files: MaskFiles) -> Callable[[Path], str | None]:
     """What tells a photo's mask from another under the same name; each file is read once."""
     from adacode_cli.images.masks import ALPHA, mask_for
     from adacode_cli.images.picture import PictureError
-    from adacode_cli.restore.plan import hash_file
 
-    hash_once = functools.cache(hash_file)
+    @functools.cache
+    def hash_once(path: Path) -> str:
+        return hashlib.sha256(files.content(path)).hexdigest()
 
     def content(photo: Path) -> str | None:
         if choice.mask in (None, ALPHA):

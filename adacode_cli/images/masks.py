@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from PIL import UnidentifiedImageError
 
 from adacode_cli.errors import UsageError
-from adacode_cli.images.formats import SUFFIXES, format_of
+from adacode_cli.images.formats import BY_NAME, SUFFIXES, format_of
 from adacode_cli.images.picture import Picture, PictureError, Plane
-from adacode_cli.images.read import read
+from adacode_cli.images.read import MAX_PIXELS, decode, load, open_image
 
 Mask = NDArray[np.bool_]
 ALPHA = "alpha"
@@ -50,6 +51,26 @@ class MaskChoice:
             )
 
 
+@dataclass(frozen=True)
+class MaskFiles:
+    """How masks are read. A pipe gives its bytes once, so they are kept."""
+
+    max_pixels: int = MAX_PIXELS
+    piped: dict[Path, bytes] = field(default_factory=dict)
+
+    def content(self, path: Path) -> bytes:
+        """The bytes of a mask, as often as they are asked for. Raises ``PictureError``."""
+        if path.is_file() or not path.exists():
+            return load(path)
+        if path not in self.piped:
+            self.piped[path] = load(path)
+        return self.piped[path]
+
+    def mask(self, path: Path) -> Mask:
+        """Where a mask's picture isn't black, nor transparent. Raises ``PictureError``."""
+        return mask_in(self.content(path), str(path), self.max_pixels)
+
+
 def parse_color(text: str) -> tuple[int, int, int]:
     """'#ff00ff', '#f0f' or a name as RGB. Raises ``UsageError``."""
     from PIL import ImageColor
@@ -60,7 +81,7 @@ def parse_color(text: str) -> tuple[int, int, int]:
         raise UsageError(f"--mask-color {text}: no colour; write '#ff00ff'") from error
 
 
-def holes_in(picture: Picture, choice: MaskChoice) -> Mask:
+def holes_in(picture: Picture, choice: MaskChoice, files: MaskFiles) -> Mask:
     """The pixels (H, W) to be filled. Raises ``PictureError`` where there is no fitting mask."""
     if choice.color is not None:
         mask = painted(picture, choice.color)
@@ -68,7 +89,7 @@ def holes_in(picture: Picture, choice: MaskChoice) -> Mask:
         mask = see_through(picture)
     else:
         path = mask_for(picture.source, Path(str(choice.mask)))
-        mask = fitted(mask_in(path), path, picture, resize=choice.resize)
+        mask = fitted(files.mask(path), path, picture, resize=choice.resize)
     return grown(~mask if choice.invert else mask, choice.grow)
 
 
@@ -85,15 +106,28 @@ def see_through(picture: Picture) -> Mask:
     return picture.alpha < 1
 
 
-def mask_in(path: Path) -> Mask:
-    """Where a mask's picture isn't black, nor transparent."""
-    picture = read(path)
-    bright = picture.rgb.max(axis=0) >= slack(path)
-    return bright if picture.alpha is None else bright & (picture.alpha > 0)
+def mask_in(data: bytes, name: str, max_pixels: int) -> Mask:
+    """The same of a file's content; ``name`` is for messages."""
+    found = decode(data, name, max_pixels)
+    first = found if isinstance(found, Picture) else found.frames[0]
+    colour = first.samples[..., : 1 if first.gray else 3]
+    least = round((LOSSY_SLACK if is_lossy(data, name) else SLACK) * (2**first.depth - 1))
+    bright = np.asarray(colour.max(axis=2) >= least)
+    return bright & (first.samples[..., -1] > 0) if first.transparent else bright
+
+
+def is_lossy(data: bytes, name: str) -> bool:
+    """Whether a file's format may change samples; a pipe has no suffix that tells."""
+    try:
+        with open_image(data, name) as image:
+            form = BY_NAME.get(image.format or "")
+    except UnidentifiedImageError:  # a TIFF that Pillow doesn't know
+        return False
+    return form is not None and form.quality is not None
 
 
 def slack(path: Path | None) -> float:
-    """How far a colour may be off in such a file."""
+    """How far a colour painted into such a file may be off."""
     lossy = path is not None and path.suffix and format_of(path).quality is not None
     return LOSSY_SLACK if lossy else SLACK
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from adacode_cli.images.alpha import fill_transparent
-from adacode_cli.images.masks import ALPHA, MaskChoice, doubts, feathered, holes_in
+from adacode_cli.images.masks import ALPHA, MaskChoice, MaskFiles, doubts, feathered, holes_in
 from adacode_cli.images.picture import Picture, Plane, to_samples
 from adacode_cli.restore.inpainting.choice import DEFAULT, Texture
 from adacode_cli.restore.inpainting.holes import Mask
@@ -24,9 +24,10 @@ def inpaint_picture(
     on_tile: OnTile | None = None,
     *,
     texture: Texture = DEFAULT,
+    files: MaskFiles | None = None,
 ) -> Picture:
     """The picture with its holes filled, at its depth; known samples are the file's own."""
-    mask = holes_in(picture, choice)
+    mask = holes_in(picture, choice, files or MaskFiles())
     picture = picture.noting(*filter(None, [doubts(mask)]))
     if not mask.any():
         return picture
