@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 import pytest
 import typer
+from PIL import Image
 
 from adacode_cli.cli.config import commands_of
 from adacode_cli.cli.main import app
@@ -146,6 +147,62 @@ def test_a_full_disk_is_one_line_for_help_too(words: tuple[str, ...], tmp_path: 
         )
     assert (done.returncode, len(done.stderr.splitlines())) == (1, 1), done.stderr
     assert b"No space left" in done.stderr
+
+
+def run_with_closed(
+    folder: Path, closed: str, *words: str, data: str = ""
+) -> subprocess.CompletedProcess[str]:
+    """The command with some streams closed by a shell, such as '>&-'."""
+    script = f'exec "$@" {closed}'
+    command = [sys.executable, "-m", "adacode_cli", *words]
+    return subprocess.run(
+        ["sh", "-c", script, "sh", *command],
+        input=data,
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=folder,
+        env=environment(),
+    )
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", "<&- >&- 2>&-"])
+def test_files_are_restored_with_any_stream_closed(closed: str, tmp_path: Path) -> None:
+    make_photo(12, 8).save(tmp_path / "a.png")
+    make_photo(12, 8).save(tmp_path / "b.png")
+    done = run_with_closed(tmp_path, closed, "sr", "a.png", "b.png", "-o", "out", *TINY)
+    assert done.returncode == 0, done.stderr
+    assert tree(tmp_path / "out") == ["a_x4.png", "b_x4.png"]
+    for path in (tmp_path / "out").iterdir():
+        with Image.open(path) as image:
+            image.load()
+            assert image.size == (48, 32)
+    assert done.stdout == ("" if ">&-" in closed.split() else "out/a_x4.png\nout/b_x4.png\n")
+
+
+@pytest.mark.parametrize(
+    ("closed", "words", "told"),
+    [
+        ("<&-", ("-", "-o", "b.png"), "standard input: closed"),
+        ("<&-", ("-",), "standard input: closed"),
+        (">&-", ("-",), "standard output: closed"),
+        (">&-", ("a.png", "-o", "-"), "standard output: closed"),
+    ],
+)
+def test_a_closed_stream_that_is_needed_is_one_line(
+    closed: str, words: tuple[str, ...], told: str, tmp_path: Path
+) -> None:
+    make_photo(12, 8).save(tmp_path / "a.png")
+    done = run_with_closed(tmp_path, closed, "sr", *words, *TINY)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"adacode: error: {told}")
+    assert done.stderr.count("\n") == 1
+    assert tree(tmp_path) == ["a.png", "tiny.safetensors"]
+
+
+def test_an_error_that_nobody_can_read_still_has_its_exit_code(tmp_path: Path) -> None:
+    assert run_with_closed(tmp_path, "2>&-", "sr", "missing.png", *TINY).returncode == 1
+    assert run_with_closed(tmp_path, "2>&-", "sr", "--nonsense").returncode == 2
 
 
 def test_settings_of_a_person(tmp_path: Path, adacode: Command) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from adacode_cli.cli import config, problems
+from adacode_cli.cli import config, problems, streams
 from adacode_cli.cli.commands import Program
 from adacode_cli.cli.encoding import take_any_text
 from adacode_cli.heap import keep_freed_memory
@@ -15,6 +15,7 @@ from adacode_cli.heap import keep_freed_memory
 # Large tensors on huge pages: 15 % faster on a CPU. PyTorch reads this when it is imported.
 os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 keep_freed_memory()
+streams.open_closed()
 take_any_text()
 
 app = typer.Typer(

@@ -249,7 +249,10 @@ def restore_pictures(given: PictureOptions, operation: Operation) -> None:
 
 
 def check(given: PictureOptions) -> None:
-    """Raise ``UsageError`` for options that exclude each other, or say nothing."""
+    """Raise ``UsageError`` for options that exclude each other, or say nothing.
+
+    Raises ``OSError`` where a stream that is needed is closed.
+    """
     from adacode_cli.restore.tiling import parse_tiling
 
     parse_tiling(given.tile, given.tile_stats)
@@ -263,12 +266,21 @@ def check(given: PictureOptions) -> None:
         raise UsageError(f"{given.report}: its folder is missing")
     if given.force and given.skip_existing:
         raise UsageError("--force and --skip-existing exclude each other")
+    check_streams(given)
+
+
+def check_streams(given: PictureOptions) -> None:
+    """Raise ``UsageError`` where - can't be meant, ``OSError`` where its stream is closed."""
     stream = Path("-")
     if stream in given.inputs and len(given.inputs) > 1:
         raise UsageError("- stands for the only input")
+    if stream in given.inputs and sys.__stdin__ is None:
+        raise OSError("standard input: closed, so there is no picture in it; give a file")
     if given.out == stream or (given.out is None and stream in given.inputs):
         if given.json:
             raise UsageError("--json and a picture can't share standard output; use -o FILE")
+        if sys.__stdout__ is None:
+            raise OSError("standard output: closed, so no picture can go there; use -o FILE")
         if sys.stdout.isatty():
             raise UsageError("a picture is no text for a terminal; use -o FILE, or a pipe")
 
