@@ -81,6 +81,18 @@ def test_the_weight_map_is_a_picture_and_its_numbers(tmp_path: Path, adacode: Co
 
 
 @pytest.mark.usefixtures("prior")
+def test_the_smallest_picture_has_a_weight_map(tmp_path: Path, adacode: Command) -> None:
+    shapes = {"dot": (1, 1, 3), "row": (1, 300, 3), "column": (300, 1, 3)}
+    for name, shape in shapes.items():
+        Image.fromarray(np.full(shape, 90, np.uint8)).save(tmp_path / f"{name}.png")
+    photos = [f"{name}.png" for name in shapes]
+    adacode("reconstruct", *photos, *USE, "-o", "out", "--weight-map", "maps")
+    for name, shape in shapes.items():
+        assert pixels(tmp_path / "out" / f"{name}_reconstructed.png").shape == shape
+        assert pixels(tmp_path / "maps" / f"{name}.png").size > 0
+
+
+@pytest.mark.usefixtures("prior")
 def test_a_folder_has_codes_and_maps_in_folders(tmp_path: Path, adacode: Command) -> None:
     (tmp_path / "in").mkdir()
     for name in "ab":

@@ -33,7 +33,7 @@ def weight_sheet(photo: Maps, weights: Maps, names: list[str]) -> Image.Image:
         "photo": Image.fromarray(to_bytes(photo)).resize(size, Image.Resampling.LANCZOS),
         "which codebook paints where, smoothed": enlarged(coloured(smooth(seen)), size),
     }
-    small = (size[0] // 2, size[1] // 2)
+    small = (max(1, size[0] // 2), max(1, size[1] // 2))
     singles = {
         f"{name}: {one.min():.2f} (black) to {one.max():.2f}": enlarged(stretched(one), small)
         for name, one in zip(names, seen, strict=True)
