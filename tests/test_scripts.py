@@ -55,6 +55,29 @@ def test_every_picture_is_an_object_of_json(tmp_path: Path, adacode: Command) ->
     assert [table[n]["status"] for n in ("a.png", "c.png")] == ["skipped", "failed"]
 
 
+def test_a_report_has_names_that_are_no_text(tmp_path: Path, adacode: Command) -> None:
+    name = os.fsdecode(b"bad\xff.png")
+    try:
+        make_photo(12, 8).save(tmp_path / name)
+    except OSError:
+        pytest.skip("NOT TESTED: every name is text on this file system")
+    adacode("sr", name, "-o", "out", *TINY, "--json", "--report", "r.csv")
+    adacode("sr", name, "-o", "out", *TINY, "--report", "r.json", "--skip-existing")
+    with (tmp_path / "r.csv").open(newline="", errors="surrogateescape") as file:
+        assert [row["input"] for row in csv.DictReader(file)] == [name]
+    assert json.loads((tmp_path / "r.json").read_text())["pictures"][0]["input"] == name
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == {name, "out", "r.csv", "r.json", "tiny.safetensors"}
+
+
+def test_a_report_that_cannot_be_written_is_named(tmp_path: Path, adacode: Command) -> None:
+    make_photo(12, 8).save(tmp_path / "a.png")
+    (tmp_path / "r.csv").mkdir()
+    done = adacode("sr", "a.png", "-o", "out", *TINY, "--report", "r.csv", check=1)
+    assert "r.csv: the report can't be written (" in done.stderr
+    assert tree(tmp_path) == ["a.png", "out/a_x4.png", "tiny.safetensors"]
+
+
 def test_the_first_failure_can_end_it(tmp_path: Path, adacode: Command) -> None:
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "0.png").write_bytes(b"nothing")

@@ -89,7 +89,7 @@ class Report:
         self.write(path, total)
 
     def write(self, path: Path | None, total: Summary) -> None:
-        """All results as a file, .json or .csv, whole or not at all."""
+        """All results as a file, .json or .csv, whole or not at all. Raises ``OSError``."""
         if path is None:
             return
         rows = [result.to_json(self.weights) for result in self.results]
@@ -97,9 +97,19 @@ class Report:
             text = as_table(rows)
         else:
             text = json.dumps({"summary": as_json(total), "pictures": rows}, indent=1) + "\n"
-        unfinished = path.with_name(f".{path.name}.unfinished")
-        unfinished.write_text(text, encoding="utf-8", newline="")
-        unfinished.replace(path)
+        write_text(text, path)
+
+
+def write_text(text: str, path: Path) -> None:
+    """A report file, with the very bytes of names that are no text. Raises ``OSError``."""
+    from adacode_cli.images.write import unfinished
+
+    try:
+        with unfinished(path) as (file, finish):
+            file.write(text.encode("utf-8", "surrogateescape"))
+            finish()
+    except OSError as error:
+        raise OSError(f"{path}: the report can't be written ({error.strerror})") from error
 
 
 def tell(text: str, end: str = "\n") -> None:
