@@ -6,9 +6,12 @@ The long versions are commands: tests/fuzz_pictures.py, fuzz_weights.py and kill
 from __future__ import annotations
 
 import contextlib
+import csv
 import fcntl
+import json
 import os
 import resource
+import signal
 import subprocess
 import sys
 import time
@@ -22,7 +25,7 @@ from adacode_cli.images.picture import PictureError
 from adacode_cli.images.read import read
 from adacode_cli.model import checkpoint
 from tests import fuzz_pictures, kill_runs
-from tests.conftest import make_photo, tiny_model
+from tests.conftest import Command, make_photo, rows, tiny_model
 from tests.mutants import mutant
 
 ROOT = Path(__file__).parents[1]
@@ -40,9 +43,9 @@ def scene(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def start(scene: Path, out: str | Path, **streams: object) -> subprocess.Popen[str]:
+def start(scene: Path, out: str | Path, *more: str, **streams: object) -> subprocess.Popen[str]:
     """Begin to restore the photos."""
-    words = ["sr", "photos", "-o", str(out), "--weights", "tiny.safetensors"]
+    words = ["sr", "photos", "-o", str(out), "--weights", "tiny.safetensors", *more]
     return subprocess.Popen(  # type: ignore[call-overload]
         [sys.executable, "-m", "adacode_cli", *words],
         cwd=scene,
@@ -52,9 +55,9 @@ def start(scene: Path, out: str | Path, **streams: object) -> subprocess.Popen[s
     )
 
 
-def run(scene: Path, out: str | Path, check: int, **streams: object) -> str:
+def run(scene: Path, out: str | Path, check: int, *more: str, **streams: object) -> str:
     """Restore the photos; what was said on stderr."""
-    with start(scene, out, **streams) as process:
+    with start(scene, out, *more, **streams) as process:
         told = str(process.communicate(timeout=120)[1])
     assert process.returncode == check, told
     assert "Traceback" not in told
@@ -103,6 +106,28 @@ def test_stopped_runs_leave_nothing_half_and_the_next_completes() -> None:
     tally = kill_runs.run(4, 3)
     assert tally.failures == []
     assert tally.completed == 4
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_stopped_run_has_its_report_and_its_summary(
+    number: signal.Signals, code: int, scene: Path
+) -> None:
+    for later in range(10, 30):
+        make_photo(400, 300, later).save(scene / "photos" / f"{later}.png")
+    # A shell's background job ignores Ctrl-C, and its children would, too.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    with start(scene, "out", "--json", "--report", "r.json") as process:
+        assert process.stdout
+        first = process.stdout.readline()
+        process.send_signal(number)
+        told, complaint = process.communicate(timeout=120)
+    assert process.returncode == code, complaint
+    assert len(errors(complaint)) == 1
+    pictures, summary = rows(first + told)
+    assert 0 < summary["done"] == len(pictures) == len(list((scene / "out").iterdir()))
+    assert summary["not_started"] == summary["total"] - len(pictures) > 0
+    report = json.loads((scene / "r.json").read_text())
+    assert (report["pictures"], report["summary"]["done"]) == (pictures, len(pictures))
 
 
 def test_a_file_that_cannot_grow_is_one_error_each_and_no_file(scene: Path) -> None:

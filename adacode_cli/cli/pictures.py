@@ -235,8 +235,11 @@ def restore_pictures(given: PictureOptions, operation: Operation) -> None:
     report = Report(output_of(given, plan), weights, len(mine.jobs) + len(mine.settled))
     try:
         run(mine, handling(given, operation, wishes), partial_load(operation, devices), report)
-    except KeyboardInterrupt:
-        report.write(given.report, report.summary)
+    except UsageError:  # nothing was done
+        raise
+    except BaseException:  # a signal, a reader of stdout that went away, a model that can't load
+        if team.leads:
+            report.break_off(given.report)
         raise
     parts = team.gather((report.summary, report.results))
     team.part_ways()

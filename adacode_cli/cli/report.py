@@ -9,7 +9,7 @@ import json
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -81,12 +81,27 @@ class Report:
         return summarise(self.results, self.planned, time.perf_counter() - self.began)
 
     def close(self, total: Summary, path: Path | None) -> None:
-        """The last words, and the report file."""
+        """The report file, and the last words; either in spite of the other."""
+        try:
+            self.write(path, total)
+        finally:
+            self.tell_summary(total)
+            if total.total > 1 or total.skipped:
+                problems.say(in_words(total, sum(map(left_alone, self.results))))
+
+    def break_off(self, path: Path | None) -> None:
+        """The report file and --json's summary of a run that something else ends, and explains."""
+        try:
+            self.write(path, self.summary)
+        except OSError as error:
+            problems.complain(str(error), error)
+        with suppress(OSError):  # it may be that nobody reads stdout which ends the run
+            self.tell_summary(self.summary)
+
+    def tell_summary(self, total: Summary) -> None:
+        """The last object of --json."""
         if self.output is Output.JSON:
             tell(json.dumps({"summary": as_json(total)}))
-        if total.total > 1 or total.skipped:
-            problems.say(in_words(total, sum(map(left_alone, self.results))))
-        self.write(path, total)
 
     def write(self, path: Path | None, total: Summary) -> None:
         """All results as a file, .json or .csv, whole or not at all. Raises ``OSError``."""
