@@ -187,23 +187,64 @@ def test_an_input_that_vanishes_costs_only_itself(scene: Path) -> None:
     assert sorted(p.name for p in (scene / "out").iterdir()) == ["0_x4.png", "1_x4.png"]
 
 
-def test_a_reader_that_goes_away_ends_the_run_without_noise(scene: Path) -> None:
+@pytest.mark.parametrize("more", [(), ("--json",), ("-0",)])
+def test_a_reader_that_goes_away_ends_the_run_without_noise(
+    more: tuple[str, ...], scene: Path
+) -> None:
     read, write = os.pipe()
     os.close(read)
-    told = run(scene, "out", 1, stdout=write)
+    told = run(scene, "out", 1, "--report", "r.csv", *more, stdout=write)
     os.close(write)
     assert len(errors(told)) == 1
-    assert "stdout" in errors(told)[0]
+    assert "standard output: can't be written (Broken pipe)" in errors(told)[0]
     assert whole_results(scene / "out") >= 1
+    with (scene / "r.csv").open(newline="") as file:
+        assert next(csv.DictReader(file))["status"] == "done"
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="NOT TESTED: no /dev/full here")
 def test_results_that_cannot_be_told_are_an_error(scene: Path) -> None:
     with Path("/dev/full").open("w") as full:
-        told = run(scene, "out", 1, stdout=full)
+        told = run(scene, "out", 1, "--report", "r.json", stdout=full)
     assert len(errors(told)) == 1
-    assert "No space left" in errors(told)[0]
+    assert "standard output: can't be written (No space left on device)" in errors(told)[0]
+    assert "what was finished is kept" in errors(told)[0]
     assert whole_results(scene / "out") >= 1
+    assert json.loads((scene / "r.json").read_text())["summary"]["done"] >= 1
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="NOT TESTED: no /dev/full here")
+@pytest.mark.parametrize("size", [(8, 8), (200, 150)])  # less and more than Python's buffer
+def test_a_picture_that_standard_output_has_no_room_for_is_one_line(
+    size: tuple[int, int], scene: Path
+) -> None:
+    make_photo(*size).save(scene / "a.png")
+    words = ("sr", "-", "--weights", "tiny.safetensors")
+    read, write = os.pipe()
+    os.close(read)
+    with Path("/dev/full").open("w") as full:
+        for stdout, reason in ((full.fileno(), "No space left on device"), (write, "Broken pipe")):
+            with (scene / "a.png").open() as photo:
+                done = subprocess.run(
+                    [sys.executable, "-m", "adacode_cli", *words],
+                    check=False,
+                    stdin=photo,
+                    stdout=stdout,
+                    stderr=subprocess.PIPE,
+                    text=True,
+                    cwd=scene,
+                    env={**os.environ, "PYTHONPATH": str(ROOT)},
+                )
+            assert done.returncode == 1
+            said = f"adacode: error: standard output: can't be written ({reason})"
+            assert done.stderr.splitlines()[1:] == [said]
+    os.close(write)
+
+
+@pytest.mark.usefixtures("scene")
+def test_a_broken_picture_from_standard_input_is_named_once(adacode: Command) -> None:
+    done = adacode("sr", "-", "-o", "b.png", "--weights", "tiny.safetensors", check=1)
+    assert errors(done.stderr)[0].startswith("adacode: error: standard input: ")
 
 
 def test_a_full_pipe_is_waited_for(scene: Path) -> None:

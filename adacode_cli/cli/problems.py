@@ -37,6 +37,10 @@ class Terminated(BaseException):
     """SIGTERM: end as on Ctrl-C, with nothing half done."""
 
 
+class StdoutError(OSError):
+    """Standard output takes no more; as any OSError's, errno and strerror say why."""
+
+
 def explained(command: Callable[P, R]) -> Callable[P, R]:
     """Turn an expected error of ``command`` into one line and exit 1, Ctrl-C into 130."""
 
@@ -80,18 +84,23 @@ def on_sigterm(number: int, frame: FrameType | None) -> None:
 
 
 def stdout_problem(error: BaseException) -> str | None:
-    """Why the results can't be told: nobody reads them any more, or their disk is full.
+    """Why the results can't be told, if that is it: nobody reads them, or their disk is full."""
+    if untold := drop_untold():
+        error = untold
+    if not isinstance(error, (StdoutError, BrokenPipeError)):
+        return None
+    reason = os.strerror(error.errno or errno.EIO)
+    return f"standard output: can't be written ({reason}); what was finished is kept"
 
-    What is left of them goes nowhere, or Python would complain once more on its way out.
-    """
+
+def drop_untold() -> StdoutError | None:
+    """Let what standard output can't take go nowhere, or Python would complain as it ends."""
     try:
         sys.stdout.flush()
-        if not isinstance(error, BrokenPipeError):
-            return None
-    except OSError as problem:
-        error = problem
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return f"stdout: {os.strerror(error.errno or errno.EIO)}; what was finished is kept"
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return StdoutError(error.errno, error.strerror)
+    return None
 
 
 def complain(message: str, cause: BaseException | None = None) -> None:

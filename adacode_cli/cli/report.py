@@ -68,6 +68,8 @@ class Report:
             problems.say(f"{result.source}: {note}")
         if result.error is not None:
             problems.complain(result.error, result.cause)
+        if result.error is not None and self.output is Output.PICTURE:
+            problems.drop_untold()  # the rest of what standard output had no room for
         if self.output is Output.JSON:
             tell(json.dumps(result.to_json(self.weights)))
         elif result.status == "done" and self.output is not Output.PICTURE:
@@ -128,8 +130,11 @@ def write_text(text: str, path: Path) -> None:
 
 
 def tell(text: str, end: str = "\n") -> None:
-    """One piece of the answer, at once and as a whole."""
-    print(text, end=end, flush=True)  # not echo: rich must see it to make way
+    """One piece of the answer, at once and as a whole. Raises ``StdoutError``."""
+    try:
+        print(text, end=end, flush=True)  # not echo: rich must see it to make way
+    except OSError as error:
+        raise problems.StdoutError(error.errno, error.strerror) from error
 
 
 def as_json(total: Summary) -> dict[str, Any]:

@@ -19,7 +19,14 @@ from adacode_cli.images.alpha import fill_transparent
 from adacode_cli.images.colour import lock_colour
 from adacode_cli.images.formats import BY_NAME, Format, format_of
 from adacode_cli.images.naming import STREAM
-from adacode_cli.images.picture import Animation, Picture, PictureInBands, Samples, whole
+from adacode_cli.images.picture import (
+    Animation,
+    Picture,
+    PictureError,
+    PictureInBands,
+    Samples,
+    whole,
+)
 from adacode_cli.images.read import MAX_PIXELS, decode, load
 from adacode_cli.images.write import Content, Encoding, as_held, write, write_stream
 from adacode_cli.restore.plan import Job
@@ -31,6 +38,7 @@ Process = Callable[[Picture, OnTile], Picture | PictureInBands]
 Decode = Callable[[bytes, str, int], Picture | Animation]  # bytes, their name, most pixels
 # What reading, restoring and writing raise; RuntimeError is how PyTorch says that memory ran out.
 EXPECTED = (ValueError, OSError, ArithmeticError, MemoryError, RuntimeError)
+STDIN, STDOUT = "standard input", "standard output"  # what a person reads instead of -
 CODECS = 2  # threads that read, and as many that write
 
 
@@ -207,7 +215,7 @@ class FolderRun:
         """A file's bytes, decoded. Raises ``PictureError``."""
         began = self.now()
         data = sys.stdin.buffer.read() if job.source == STREAM else load(job.source)
-        name = "standard input" if job.source == STREAM else str(job.source)
+        name = STDIN if job.source == STREAM else str(job.source)
         content = self.handling.decode(data, name, self.handling.max_pixels)
         return Loaded(with_source(content, job.source), (began, self.now()))
 
@@ -265,7 +273,7 @@ class FolderRun:
         began, how = self.now(), self.handling
         encoding = replace(how.encoding, mark=job.mark)
         if job.output == STREAM:
-            notes = write_stream(restored, how.stream_format, encoding)
+            notes = to_stdout(restored, how.stream_format, encoding)
         else:
             notes = write(restored, job.output, encoding)
         timeline = {**result.timeline, "write": (began, self.now())}
@@ -291,11 +299,22 @@ class FolderRun:
         return time.perf_counter() - self.began
 
 
+def to_stdout(content: Content, form: Format, encoding: Encoding) -> tuple[str, ...]:
+    """The picture to standard output; returns notes on it. Raises ``PictureError``."""
+    try:
+        return write_stream(content, form, encoding)
+    except OSError as error:
+        reason = error.strerror or error
+        raise PictureError(f"{STDOUT}: can't be written ({reason})") from error
+
+
 def failed(result: Result, error: Exception) -> Result:
     """The result as a failure, its reason a line that names the file."""
     reason = str(error) or type(error).__name__
-    if str(result.source) not in reason and str(result.output) not in reason:
-        reason = f"{result.source}: {reason}"
+    source = STDIN if result.source == STREAM else str(result.source)
+    output = STDOUT if result.output == STREAM else str(result.output)
+    if source not in reason and output not in reason:
+        reason = f"{source}: {reason}"
     return replace(result, status="failed", error=reason, cause=error, output_size=None)
 
 
