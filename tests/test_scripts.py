@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import os
 import re
@@ -18,6 +19,7 @@ from PIL import Image
 
 from adacode_cli.cli.config import commands_of
 from adacode_cli.cli.main import app
+from adacode_cli.restore.folder import own_format
 from tests.conftest import Command, environment, make_photo, rows, tree
 
 ROOT = Path(__file__).parents[1]
@@ -150,6 +152,13 @@ def test_a_name_that_is_no_text_keeps_its_bytes_in_any_encoding(
     assert done.stdout.startswith(b"a\xe9.png ")
 
 
+def test_a_result_is_told_in_an_encoding_that_lacks_its_name(tmp_path: Path) -> None:
+    make_photo(12, 8).save(tmp_path / "日本.png")
+    done = run_in(tmp_path, "sr", "日本.png", *TINY, PYTHONIOENCODING="latin-1")
+    assert (done.returncode, done.stdout) == (0, rb"\u65e5\u672c_x4.png" + b"\n")
+    assert (tmp_path / "日本_x4.png").is_file()
+
+
 def test_a_program_without_standard_streams_starts(tmp_path: Path) -> None:
     code = "import sys; sys.stdout = sys.stderr = None; import adacode_cli.cli.main"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path, env=environment())
@@ -170,6 +179,35 @@ def test_a_full_disk_is_one_line_for_help_too(words: tuple[str, ...], tmp_path: 
         )
     assert (done.returncode, len(done.stderr.splitlines())) == (1, 1), done.stderr
     assert b"No space left" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("source", "suffix"),
+    [("a.jpg", "jpg"), ("a.ppm", "ppm"), ("-", "jpg"), ("-", "webp"), ("-", "ppm")],
+)
+def test_the_same_format_goes_to_standard_output(source: str, suffix: str, tmp_path: Path) -> None:
+    photo = tmp_path / f"a.{suffix}"
+    make_photo(12, 8).save(photo)
+    done = subprocess.run(
+        [sys.executable, "-m", "adacode_cli", "sr", source, "-o", "-", *TINY, "--format", "same"],
+        input=photo.read_bytes(),
+        capture_output=True,
+        check=True,
+        cwd=tmp_path,
+        env=environment(),
+    )
+    with Image.open(io.BytesIO(done.stdout)) as result, Image.open(photo) as before:
+        assert result.size == (48, 32)
+        assert result.format == ("PNG" if suffix == "ppm" else before.format)
+
+
+def test_a_float_tiff_and_a_phones_double_jpeg_are_the_same_from_standard_input() -> None:
+    double = io.BytesIO()
+    first, second = make_photo(12, 8), make_photo(12, 8, 1)
+    first.save(double, format="MPO", save_all=True, append_images=[second])
+    assert own_format(Path("-"), double.getvalue()).name == "JPEG"
+    _, floats = cv2.imencode(".tif", np.zeros((8, 12, 3), np.float32))
+    assert own_format(Path("-"), floats.tobytes()).name == "TIFF"
 
 
 def run_with_closed(

@@ -351,11 +351,11 @@ def handling(given: PictureOptions, operation: Operation, wishes: Wishes) -> Han
     )
 
 
-def stream_format(given: PictureOptions) -> Format:
-    """What goes to standard output: PNG, unless --format says otherwise."""
+def stream_format(given: PictureOptions) -> Format | None:
+    """What goes to standard output: PNG, unless --format says otherwise; None: the same."""
     from adacode_cli.images.formats import format_named
 
-    return format_named("png" if given.format in {None, "same"} else str(given.format))
+    return None if given.format == "same" else format_named(given.format or "png")
 
 
 def partial_load(operation: Operation, devices: list[str]) -> Callable[[], list[Worker]]:

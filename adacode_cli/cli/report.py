@@ -6,7 +6,6 @@ import csv
 import enum
 import io
 import json
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -43,8 +42,6 @@ class Report:
         self.results: list[Result] = []
         self.began = time.perf_counter()
         self.shown: PictureBar | None = None
-        if hasattr(sys.stdout, "reconfigure"):
-            sys.stdout.reconfigure(errors="surrogateescape")  # names that are no text
 
     @contextmanager
     def bar(self) -> Iterator[None]:

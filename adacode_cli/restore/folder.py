@@ -15,9 +15,11 @@ from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 
+from PIL import UnidentifiedImageError
+
 from adacode_cli.images.alpha import fill_transparent
 from adacode_cli.images.colour import lock_colour
-from adacode_cli.images.formats import BY_NAME, Format, format_of
+from adacode_cli.images.formats import BY_NAME, BY_SUFFIX, Format, format_of
 from adacode_cli.images.naming import STREAM
 from adacode_cli.images.picture import (
     Animation,
@@ -27,7 +29,7 @@ from adacode_cli.images.picture import (
     Samples,
     whole,
 )
-from adacode_cli.images.read import MAX_PIXELS, decode, load
+from adacode_cli.images.read import MAX_PIXELS, decode, load, open_image
 from adacode_cli.images.write import Content, Encoding, as_held, write, write_stream
 from adacode_cli.restore.plan import Job
 from adacode_cli.restore.result import Result, Span, busy
@@ -63,7 +65,7 @@ class Handling:
     """How files are read and written, whatever happens in between."""
 
     encoding: Encoding = field(default_factory=Encoding)
-    stream_format: Format = BY_NAME["PNG"]  # of what goes to standard output
+    stream_format: Format | None = BY_NAME["PNG"]  # of what goes to stdout; None: as its source
     max_pixels: int = MAX_PIXELS
     color_lock: bool = False
     fail_fast: bool = False
@@ -104,6 +106,7 @@ class FolderRun:
         self.ahead: deque[tuple[Job, Future[Loaded]]] = deque()
         self.slots = threading.Semaphore(CODECS + 1)
         self.crash: BaseException | None = None
+        self.stream_format = handling.stream_format  # known when the only such picture is read
 
     def run(self) -> None:
         """Until all is done or stopped. One bad picture is a failed result; the rest goes on."""
@@ -217,6 +220,8 @@ class FolderRun:
         data = sys.stdin.buffer.read() if job.source == STREAM else load(job.source)
         name = STDIN if job.source == STREAM else str(job.source)
         content = self.handling.decode(data, name, self.handling.max_pixels)
+        if job.output == STREAM and self.stream_format is None:
+            self.stream_format = own_format(job.source, data)
         return Loaded(with_source(content, job.source), (began, self.now()))
 
     def restore(self, job: Job, content: Picture | Animation, worker: Worker) -> Content:
@@ -234,8 +239,10 @@ class FolderRun:
         return replace(content, frames=tuple(frames))
 
     def form_of(self, job: Job) -> Format:
-        """The format of a job's result."""
-        return self.handling.stream_format if job.output == STREAM else format_of(job.output)
+        """The format of a job's result, once its source is read."""
+        form = self.stream_format if job.output == STREAM else format_of(job.output)
+        assert form
+        return form
 
     def restore_frame(
         self, job: Job, frame: Picture, worker: Worker, number: int, count: int
@@ -273,7 +280,7 @@ class FolderRun:
         began, how = self.now(), self.handling
         encoding = replace(how.encoding, mark=job.mark)
         if job.output == STREAM:
-            notes = to_stdout(restored, how.stream_format, encoding)
+            notes = to_stdout(restored, self.form_of(job), encoding)
         else:
             notes = write(restored, job.output, encoding)
         timeline = {**result.timeline, "write": (began, self.now())}
@@ -297,6 +304,22 @@ class FolderRun:
     def now(self) -> float:
         """Seconds since the run began."""
         return time.perf_counter() - self.began
+
+
+def own_format(source: Path, data: bytes) -> Format:
+    """A source's own: by its name, as for files; of standard input, which has none, by ``data``.
+
+    PNG for what can be read only. ``data`` was decoded before.
+    """
+    if source != STREAM:
+        return BY_SUFFIX.get(source.suffix.lower(), BY_NAME["PNG"])
+    try:
+        with open_image(data, STDIN) as image:
+            name = image.format or ""
+    except UnidentifiedImageError:
+        name = "TIFF"  # of samples that Pillow doesn't know
+    name = "JPEG" if name == "MPO" else name  # several in one file, as phones make them
+    return BY_NAME.get(name, BY_NAME["PNG"])
 
 
 def to_stdout(content: Content, form: Format, encoding: Encoding) -> tuple[str, ...]:
