@@ -76,6 +76,16 @@ def test_pages_of_several_sizes_are_marked_and_keep_exif(tmp_path: Path) -> None
             assert np.array_equal(np.asarray(out), np.asarray(original))
 
 
+def test_the_largest_results_are_known_again(tmp_path: Path) -> None:
+    # Of more pixels than Pillow opens by itself: as a header says, and nobody reads the rest.
+    make_photo(16, 12).save(tmp_path / "in.png")
+    write(read(tmp_path / "in.png"), tmp_path / "out.png", Encoding(mark="sr 1"))
+    data = (tmp_path / "out.png").read_bytes()
+    header = b"IHDR" + struct.pack(">II", 30000, 20000) + data[24:29]
+    (tmp_path / "out.png").write_bytes(data[:12] + header + crc(header) + data[33:])
+    assert read_mark(tmp_path / "out.png") == "sr 1"
+
+
 @pytest.mark.parametrize("suffix", ["png", "gif", "webp", "avif", "jpg"])
 def test_only_a_tiff_holds_pages(suffix: str, tmp_path: Path) -> None:
     paged(tmp_path / "in.tif")

@@ -13,6 +13,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 
 from adacode_cli.images.picture import Metadata, Samples
 from adacode_cli.images.png_colour import read_png_colour
+from adacode_cli.images.unlimited import open_unlimited
 
 Base = ExifTags.Base
 # How a TIFF's own pixels lie in it, which its EXIF can't be told from.
@@ -137,7 +138,7 @@ def finished_exif(
 def read_mark(path: Path) -> str | None:
     """The mark that ``finished_exif`` or a GIF's comment left, if this program made the file."""
     try:
-        with Image.open(path) as image:
+        with open_unlimited(path) as image:
             comment = image.info.get("comment", b"")
             text = comment.decode("ascii") if isinstance(comment, bytes) else str(comment)
             if image.format != "GIF":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import threading
 import warnings
 from dataclasses import replace
 from pathlib import Path
@@ -21,10 +20,10 @@ from adacode_cli.images.metadata import (
 )
 from adacode_cli.images.picture import Animation, Metadata, Picture, PictureError, Samples
 from adacode_cli.images.read_deep import is_deep, is_monochrome, read_deep, read_tiff, to_uint16
+from adacode_cli.images.unlimited import open_unlimited
 
 MAX_PIXELS = 250_000_000  # more than any camera's; a small file can claim to be larger
 MOVING = frozenset({"GIF", "PNG", "WEBP", "AVIF"})
-OPENING = threading.Lock()  # Pillow's own limit is one for the whole process
 
 
 def read(path: Path, max_pixels: int = MAX_PIXELS) -> Picture:
@@ -103,16 +102,11 @@ def named(error: PictureError, name: str) -> PictureError:
 
 
 def open_image(data: bytes, name: str) -> Image.Image:
-    """The file's header, read by Pillow; the limit on its size is ours to check."""
+    """The file's header, read by Pillow or what it needs."""
     form = sniff(data)
     if form is not None:
         add_plugin(form, name)
-    with OPENING:
-        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
-        try:
-            return Image.open(io.BytesIO(data))
-        finally:
-            Image.MAX_IMAGE_PIXELS = limit
+    return open_unlimited(io.BytesIO(data))
 
 
 def refuse_bomb(image: Image.Image, name: str, max_pixels: int) -> None:
