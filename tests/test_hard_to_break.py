@@ -116,14 +116,17 @@ def test_a_stopped_run_has_its_report_and_its_summary(
         make_photo(400, 300, later).save(scene / "photos" / f"{later}.png")
     # A shell's background job ignores Ctrl-C, and its children would, too.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    with start(scene, "out", "--json", "--report", "r.json") as process:
-        assert process.stdout
-        first = process.stdout.readline()
+    with (scene / "told").open("w") as told:
+        process = start(scene, "out", "--json", "--report", "r.json", stdout=told)
+    with process:
+        while not (scene / "told").stat().st_size:
+            assert process.poll() is None
+            time.sleep(0.01)
         process.send_signal(number)
-        told, complaint = process.communicate(timeout=120)
+        complaint = process.communicate(timeout=120)[1]
     assert process.returncode == code, complaint
     assert len(errors(complaint)) == 1
-    pictures, summary = rows(first + told)
+    pictures, summary = rows((scene / "told").read_text())
     assert 0 < summary["done"] == len(pictures) == len(list((scene / "out").iterdir()))
     assert summary["not_started"] == summary["total"] - len(pictures) > 0
     report = json.loads((scene / "r.json").read_text())

@@ -7,6 +7,7 @@ import enum
 import io
 import json
 import time
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
@@ -40,6 +41,7 @@ class Report:
     def __init__(self, output: Output, weights: str, planned: int) -> None:
         self.output, self.weights, self.planned = output, weights, planned
         self.results: list[Result] = []
+        self.untold: deque[Result] = deque()  # one is here only if a signal came at that moment
         self.began = time.perf_counter()
         self.shown: PictureBar | None = None
 
@@ -59,6 +61,7 @@ class Report:
     def add(self, result: Result) -> None:
         """A picture's end: to stdout what a script needs, to stderr what a person should know."""
         self.results.append(result)
+        self.untold.append(result)
         if self.shown:
             self.shown.finished(result.source)
         for note in result.notes:
@@ -67,10 +70,23 @@ class Report:
             problems.complain(result.error, result.cause)
         if result.error is not None and self.output is Output.PICTURE:
             problems.drop_untold()  # the rest of what standard output had no room for
+        self.tell_results()
+
+    def tell_results(self) -> None:
+        """What a script needs of each result that it wasn't told of."""
+        while self.untold:
+            line = self.line_of(self.untold[0])
+            self.untold.popleft()
+            if line:
+                tell(line, end="")
+
+    def line_of(self, result: Result) -> str:
+        """A result on standard output, to the end of its line; empty if it isn't told there."""
         if self.output is Output.JSON:
-            tell(json.dumps(result.to_json(self.weights)))
-        elif result.status == "done" and self.output is not Output.PICTURE:
-            tell(str(result.output), end="\0" if self.output is Output.NULL else "\n")
+            return json.dumps(result.to_json(self.weights)) + "\n"
+        if result.status == "done" and self.output is not Output.PICTURE:
+            return f"{result.output}" + ("\0" if self.output is Output.NULL else "\n")
+        return ""
 
     @property
     def summary(self) -> Summary:
@@ -95,6 +111,7 @@ class Report:
         except OSError as error:
             problems.complain(str(error), error)
         with suppress(OSError):  # it may be that nobody reads stdout which ends the run
+            self.tell_results()
             self.tell_summary(self.summary)
 
     def tell_summary(self, total: Summary) -> None:

@@ -112,6 +112,7 @@ class FolderRun:
         """Until all is done or stopped. One bad picture is a failed result; the rest goes on."""
         with silent_decoders():
             try:
+                start_threads(self.writers, CODECS)
                 if len(self.workers) == 1:
                     self.work(self.workers[0])  # here: so Ctrl-C ends it at once
                 else:
@@ -304,6 +305,19 @@ class FolderRun:
     def now(self) -> float:
         """Seconds since the run began."""
         return time.perf_counter() - self.began
+
+
+def start_threads(pool: ThreadPoolExecutor, count: int) -> None:
+    """Start all ``count`` threads of a pool now.
+
+    A pool whose ``submit`` a signal interrupts while it starts a thread doesn't know that
+    thread, and wouldn't wait for what it writes.
+    """
+    meeting = threading.Barrier(count)
+    try:
+        list(pool.map(lambda _: meeting.wait(), range(count)))
+    finally:
+        meeting.abort()  # whoever is there waits for nobody any more
 
 
 def own_format(source: Path, data: bytes) -> Format:
