@@ -121,7 +121,7 @@ def print_line(message: str) -> None:
     """One line on stderr, with nothing in it that a terminal would obey, and no secret."""
     line = without_secrets(" ".join(message.split()))
     plain = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in line)
-    print(f"adacode: {plain}", file=sys.stderr, flush=True)
+    print(f"adacode: {plain}\n", end="", file=sys.stderr, flush=True)  # in one piece
 
 
 def without_secrets(text: str) -> str:

@@ -146,7 +146,9 @@ def write_text(text: str, path: Path) -> None:
 def tell(text: str, end: str = "\n") -> None:
     """One piece of the answer, at once and as a whole. Raises ``StdoutError``."""
     try:
-        print(text, end=end, flush=True)  # not echo: rich must see it to make way
+        # Not echo: rich must see it to make way. And as one text: a launcher's processes aren't
+        # buffered, and another's line would come before the end of this one.
+        print(text + end, end="", flush=True)
     except OSError as error:
         raise problems.StdoutError(error.errno, error.strerror) from error
 
