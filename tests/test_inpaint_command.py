@@ -255,6 +255,28 @@ def test_a_mask_comes_through_a_pipe(kind: str, tmp_path: Path, adacode: Command
 
 
 @pytest.mark.usefixtures("weights")
+def test_a_file_is_lossy_by_its_content_whatever_it_is_called(
+    tmp_path: Path, adacode: Command
+) -> None:
+    photo, use = make_photo(48, 40), ("--weights", "inpaint.safetensors")
+    photo.save(tmp_path / "a.png")
+    mask = a_mask(48, 40, (16, 16, 23, 23)).convert("RGB")
+    mask.save(tmp_path / "one.jpg", quality=80)
+    # As phones write them: several JPEGs in one file.
+    mask.save(tmp_path / "two.jpg", "MPO", save_all=True, append_images=[mask], quality=80)
+    for name in ("one", "two"):
+        adacode("inpaint", "a.png", "--mask", f"{name}.jpg", "-o", name, *use)
+    assert np.array_equal(*(by_opencv(tmp_path / n / "a_inpainted.png") for n in ("one", "two")))
+    photo.paste((255, 0, 255), (16, 16, 24, 24))
+    photo.save(tmp_path / "p.jpg", quality=80)
+    (tmp_path / "q").write_bytes((tmp_path / "p.jpg").read_bytes())
+    photo.save(tmp_path / "p.ppm")
+    for name in ("p.jpg", "q", "p.ppm"):
+        adacode("inpaint", name, "--mask-color", "#f0f", "-o", f"{name}.png", *use)
+    assert np.array_equal(by_opencv(tmp_path / "p.jpg.png"), by_opencv(tmp_path / "q.png"))
+
+
+@pytest.mark.usefixtures("weights")
 def test_a_lossy_result_is_said(tmp_path: Path, adacode: Command) -> None:
     make_photo(48, 40).save(tmp_path / "a.png")
     a_mask(48, 40, (4, 4, 8, 8)).save(tmp_path / "m.png")

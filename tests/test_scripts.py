@@ -17,8 +17,10 @@ import pytest
 import typer
 from PIL import Image
 
+from adacode_cli.cli import problems
 from adacode_cli.cli.config import commands_of
 from adacode_cli.cli.main import app
+from adacode_cli.cli.report import tell
 from adacode_cli.restore.folder import own_format
 from tests.conftest import Command, environment, make_photo, rows, tree
 
@@ -318,6 +320,7 @@ def test_a_commands_table_is_no_other_commands_option(tmp_path: Path, adacode: C
     ("text", "says"),
     [
         ("[sr]\nscale = [1, 2]", "[sr] scale = [1, 2]: write a number"),
+        ("[sr]\nlossless = 1", "[sr] lossless = 1: write true or false"),
         ("[sr]\nscale = 2024-01-01", '[sr] scale = "2024-01-01": write a number'),
         ("[sr]\ncompare = 3", "[sr] compare = 3: write a path in quotes"),
         ("[sr]\nweights = true", "[sr] weights = true: write a text in quotes"),
@@ -411,6 +414,61 @@ def test_shells_can_complete(shell: str) -> None:
         env=environment(_ADACODE_COMPLETE=f"complete_{shell}", **words),
     )
     assert "--skip-existing" in done.stdout
+
+
+def test_a_line_is_written_in_one_piece(monkeypatch: pytest.MonkeyPatch) -> None:
+    # A launcher's processes share standard output, and don't buffer it.
+    for name, say in (("stdout", tell), ("stderr", problems.print_line)):
+        written: list[str] = []
+        stream = io.StringIO()
+        monkeypatch.setattr(stream, "write", written.append)
+        monkeypatch.setattr(sys, name, stream)
+        say("all of it")
+        monkeypatch.undo()
+        assert [text for text in written if text] == [
+            f"{'adacode: ' * (name == 'stderr')}all of it\n"
+        ]
+
+
+def test_what_standard_input_is_called(tmp_path: Path, adacode: Command) -> None:
+    make_photo(12, 8).save(tmp_path / "a.jpg")
+
+    def told(*words: str, code: int = 0) -> str:
+        command = [sys.executable, "-m", "adacode_cli", "sr", "-", *TINY, *words]
+        data = (tmp_path / "a.jpg").read_bytes()
+        env = environment()
+        done = subprocess.run(
+            command, input=data, capture_output=True, check=False, cwd=tmp_path, env=env
+        )
+        assert done.returncode == code, done.stderr
+        return (done.stdout + done.stderr).decode()
+
+    assert "- 12×8 → - 48×32" in told("--dry-run")
+    assert "standard input: is large enough" in told("--width", "6", "-o", "small.png")
+    lossless = ("--format", "same", "--lossless")
+    assert "error: standard input: jpg has no lossless form" in told(*lossless, code=1)
+    error = adacode("sr", "a.jpg", "-o", "-", *lossless, *TINY, check=2).stderr
+    assert "jpg has no lossless form" in error
+    assert " on cpu" not in error  # before a model is loaded
+
+
+def test_a_link_to_itself_is_missing(tmp_path: Path, adacode: Command) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    for name in ("loop", "loop/a.png"):
+        assert f"{name}: no such file" in adacode("sr", name, *TINY, check=1).stderr
+
+
+def test_what_was_told_is_reported_though_a_word_is_wrong(tmp_path: Path, adacode: Command) -> None:
+    (tmp_path / "in").mkdir()
+    for name in "ab":
+        make_photo(12, 8).save(tmp_path / "in" / f"{name}.png")
+    words = ("sr", "in", *TINY, "--json", "--report", "r.json", "--precision", "foo")
+    assert adacode(*words, check=2).stdout == ""
+    assert not (tmp_path / "r.json").exists()
+    make_photo(48, 32).save(tmp_path / "in" / "a_x4.png")  # by another: refused at once
+    _, summary = rows(adacode(*words, check=2).stdout)[-2:]
+    assert (summary["failed"], summary["not_started"]) == (1, 1)
+    assert json.loads((tmp_path / "r.json").read_text())["summary"]["failed"] == 1
 
 
 def readme_scripts() -> list[str]:

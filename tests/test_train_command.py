@@ -9,14 +9,18 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
+import tifffile
 import torch
 from PIL import Image
 
+from adacode_cli.errors import UsageError
 from adacode_cli.model import checkpoint
 from adacode_cli.model.adacode import AdaCode
+from adacode_cli.training.dataset import find_photos, load_photo, usable
 from adacode_cli.training.figures import read_log
-from adacode_cli.training.settings import read_toml
+from adacode_cli.training.settings import Settings, read_toml
 from adacode_cli.training.states import States
 from tests.conftest import Command, environment, make_photo, tree
 
@@ -169,6 +173,21 @@ def test_photos_that_cannot_be_used_are_listed_and_skipped(
     assert done.stderr.count("half.png") == 1
 
 
+def test_photos_that_the_commands_read_are_trained_on(tmp_path: Path) -> None:
+    floats = np.random.default_rng(0).random((96, 96, 3), np.float32)
+    tifffile.imwrite(tmp_path / "float.tif", floats, photometric="rgb")
+    Image.new("1", (20_000, 10_000)).save(tmp_path / "large.png")  # more than Pillow opens itself
+    kept, skipped = usable(find_photos(tmp_path), smallest=64)
+    assert ([p.name for p in kept], skipped) == (["float.tif", "large.png"], {})
+    assert load_photo(tmp_path / "float.tif").shape == (96, 96, 3)
+
+
+def test_a_device_of_everyones_settings_is_trainings_too() -> None:
+    assert Settings(steps=1, device="cuda:1").device == "cuda:1"
+    with pytest.raises(UsageError, match="no device is called 'cuda:x'"):
+        Settings(steps=1, device="cuda:x")
+
+
 def test_a_refused_run_leaves_the_earlier_ones_files(
     photos: Path, tmp_path: Path, adacode: Command
 ) -> None:
@@ -199,7 +218,8 @@ def test_a_device_that_is_missing_is_an_error(
     words = ("train", "codebook", photos / "cats", *QUICK, "--steps", "1", "-o", tmp_path / "run")
     refused = adacode(*words, "--device", "cuda", check=1).stderr
     assert "this machine has 0 CUDA devices" in refused
-    assert "no device 'gpu'; use auto" in adacode(*words, "--device", "gpu", check=2).stderr
+    refused = adacode(*words, "--device", "gpu", check=2).stderr
+    assert "no device is called 'gpu'; use auto" in refused
     assert not (tmp_path / "run").exists()
 
 

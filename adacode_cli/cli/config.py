@@ -22,7 +22,7 @@ HUB_REPO = "hub_repo"  # not an option: where the published networks are
 NEVER = frozenset({"help", "out", "dry_run", "report", "include", "exclude", "sheet"})
 # What an option of a kind may be in the file, in words and as TOML is read.
 VALUES: dict[str, tuple[str, frozenset[type]]] = {
-    "boolean": ("true or false", frozenset({bool, int, str})),
+    "boolean": ("true or false", frozenset({bool, str})),
     "integer": ("a whole number", frozenset({int, str})),
     "float": ("a number", frozenset({int, float, str})),
     "path": ("a path in quotes", frozenset({str})),

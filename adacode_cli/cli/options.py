@@ -77,10 +77,11 @@ def choose_weights(task: str, weights: str | None, scale: int | None) -> tuple[s
         if default is None:
             raise UsageError(f"no bundled model does {task} at {scale}×; use --scale {usual}")
         return default, scale
-    found = catalogue.scale_of(weights)
-    if scale is not None and scale != found:
-        raise UsageError(f"{weights} enlarges {found}×, not {scale}×; leave --scale out")
-    return weights, found
+    found = catalogue.what_for(weights)
+    check_task(weights, found.task, task)  # another task's scale isn't one to ask for
+    if scale is not None and scale != found.scale:
+        raise UsageError(f"{weights} enlarges {found.scale}×, not {scale}×; leave --scale out")
+    return weights, found.scale
 
 
 def weights_for(task: str, weights: str | None) -> str:

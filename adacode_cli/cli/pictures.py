@@ -235,10 +235,9 @@ def restore_pictures(given: PictureOptions, operation: Operation) -> None:
     report = Report(output_of(given, plan), weights, len(mine.jobs) + len(mine.settled))
     try:
         run(mine, handling(given, operation, wishes), partial_load(operation, devices), report)
-    except UsageError:  # nothing was done
-        raise
-    except BaseException:  # a signal, a reader of stdout that went away, a model that can't load
-        if team.leads:
+    except BaseException as error:  # a signal, a reader that went away, a model that can't load
+        in_vain = isinstance(error, UsageError) and not report.results
+        if team.leads and not in_vain:
             report.break_off(given.report)
         raise
     parts = team.gather((report.summary, report.results))
@@ -380,11 +379,21 @@ def run(plan: Plan, how: Handling, load: Callable[[], list[Worker]], report: Rep
             FolderRun(plan.jobs, workers, how, report.add, report.on_tile).run()
 
 
+def size_of(source: Path) -> tuple[int, int]:
+    """Width and height of a picture; standard input is read for it. Raises ``PictureError``."""
+    from adacode_cli.images.naming import STREAM
+    from adacode_cli.images.read import decode, read_size
+
+    if source == STREAM:
+        return decode(sys.stdin.buffer.read(), "standard input").size
+    return read_size(source)
+
+
 def tell_plan(given: PictureOptions, operation: Operation, plan: Plan) -> None:
     """What would be done, on standard output; how long it would take, on stderr."""
     from adacode_cli.cli.report import tell_job, tell_time
     from adacode_cli.images.picture import PictureError
-    from adacode_cli.images.read import named, read_size
+    from adacode_cli.images.read import named
 
     failed, sizes = 0, []
     for result in plan.settled:
@@ -395,7 +404,7 @@ def tell_plan(given: PictureOptions, operation: Operation, plan: Plan) -> None:
     for job in plan.jobs:
         size = after = None
         try:
-            size = read_size(job.source)
+            size = size_of(job.source)
             after = operation.resize(size)
         except PictureError as error:
             failed += 1

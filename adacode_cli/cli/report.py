@@ -65,7 +65,7 @@ class Report:
         if self.shown:
             self.shown.finished(result.source)
         for note in result.notes:
-            problems.say(f"{result.source}: {note}")
+            problems.say(f"{result.source_name}: {note}")
         if result.error is not None:
             problems.complain(result.error, result.cause)
         if result.error is not None and self.output is Output.PICTURE:

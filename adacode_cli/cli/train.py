@@ -78,7 +78,7 @@ class RunOptions:
         int | None, typer.Option(min=0, help=f"Of weights, patches and damage. [{Settings.seed}]")
     ] = None
     device: Annotated[
-        str | None, typer.Option(help=f"auto, cpu, cuda or mps. [{Settings.device}]")
+        str | None, typer.Option(help=f"auto, cpu, cuda, cuda:N or mps. [{Settings.device}]")
     ] = None
     precision: Annotated[
         str | None, typer.Option(help=f"auto, fp32, bf16, fp16. [{Settings.precision}]")

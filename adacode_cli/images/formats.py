@@ -69,7 +69,6 @@ FORMATS = (
         moving=True,
         dpi=True,
         lossless={},
-        options={"compression": "tiff_lzw"},
     ),
     Format("BMP", (".bmp",), alpha=False, profile=False, exif=False, dpi=True, lossless={}),
     Format("GIF", (".gif",), moving=True, profile=False, exif=False),

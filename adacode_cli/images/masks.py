@@ -9,12 +9,11 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import UnidentifiedImageError
 
 from adacode_cli.errors import UsageError
-from adacode_cli.images.formats import BY_NAME, SUFFIXES, format_of
+from adacode_cli.images.formats import SUFFIXES
 from adacode_cli.images.picture import Picture, PictureError, Plane
-from adacode_cli.images.read import MAX_PIXELS, decode, load, open_image
+from adacode_cli.images.read import MAX_PIXELS, decode, load
 
 Mask = NDArray[np.bool_]
 ALPHA = "alpha"
@@ -96,7 +95,7 @@ def holes_in(picture: Picture, choice: MaskChoice, files: MaskFiles) -> Mask:
 def painted(picture: Picture, color: tuple[int, int, int]) -> Mask:
     """Where the photo has this colour."""
     wanted = np.array(color, np.float32)[:, None, None] / 255
-    return np.abs(picture.rgb - wanted).max(axis=0) <= slack(picture.source)
+    return np.abs(picture.rgb - wanted).max(axis=0) <= slack(picture)
 
 
 def see_through(picture: Picture) -> Mask:
@@ -111,25 +110,14 @@ def mask_in(data: bytes, name: str, max_pixels: int) -> Mask:
     found = decode(data, name, max_pixels)
     first = found if isinstance(found, Picture) else found.frames[0]
     colour = first.samples[..., : 1 if first.gray else 3]
-    least = round((LOSSY_SLACK if is_lossy(data, name) else SLACK) * (2**first.depth - 1))
+    least = round(slack(first) * (2**first.depth - 1))
     bright = np.asarray(colour.max(axis=2) >= least)
     return bright & (first.samples[..., -1] > 0) if first.transparent else bright
 
 
-def is_lossy(data: bytes, name: str) -> bool:
-    """Whether a file's format may change samples; a pipe has no suffix that tells."""
-    try:
-        with open_image(data, name) as image:
-            form = BY_NAME.get(image.format or "")
-    except UnidentifiedImageError:  # a TIFF that Pillow doesn't know
-        return False
-    return form is not None and form.quality is not None
-
-
-def slack(path: Path | None) -> float:
+def slack(picture: Picture) -> float:
     """How far a colour painted into such a file may be off."""
-    lossy = path is not None and path.suffix and format_of(path).quality is not None
-    return LOSSY_SLACK if lossy else SLACK
+    return LOSSY_SLACK if picture.lossy else SLACK
 
 
 def mask_for(photo: Path | None, given: Path) -> Path:

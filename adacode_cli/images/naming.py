@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import hashlib
+import os
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
@@ -73,9 +74,14 @@ def once(sources: Iterable[Source]) -> list[Source]:
     return list(first.values())
 
 
+def real(path: Path) -> Path:
+    """Without links. One that leads to itself stays: ``resolve`` raises before Python 3.13."""
+    return Path(os.path.realpath(path))
+
+
 def place_of(path: Path) -> Path:
     """The same for every way to write a path. A link keeps its name: its result has it, too."""
-    return path.parent.resolve() / path.name
+    return real(path.parent) / path.name
 
 
 def find_one(path: Path, choice: Choice) -> list[Source]:
@@ -162,15 +168,15 @@ def name_outputs(
         return dict.fromkeys(sources, out)
     sources = [source for source in sources if not lies_in(source, out)]
     plain = without_namesakes({s: output_path(s, out, suffix, form) for s in sources})
-    counts = Counter(path.resolve() for path in plain.values())
+    counts = Counter(real(path) for path in plain.values())
     names = {
         s: path
-        if path == STREAM or counts[path.resolve()] == 1
+        if path == STREAM or counts[real(path)] == 1
         else output_path(s, out, suffix, form, extension=True)
         for s, path in plain.items()
     }
-    results = {path.resolve() for path in (*plain.values(), *names.values())}
-    names = {s: p for s, p in names.items() if not (s.found and s.path.resolve() in results)}
+    results = {real(path) for path in (*plain.values(), *names.values())}
+    names = {s: p for s, p in names.items() if not (s.found and real(s.path) in results)}
     refuse_shared(names)
     return names
 
@@ -179,23 +185,23 @@ def without_namesakes(names: dict[Source, Path]) -> dict[Source, Path]:
     """Without links to a photo that has the same output already."""
     first: dict[tuple[Path, Path], Source] = {}
     for source, path in names.items():
-        first.setdefault((source.path.resolve(), path.resolve()), source)
+        first.setdefault((real(source.path), real(path)), source)
     return {source: names[source] for source in first.values()}
 
 
 def lies_in(source: Source, out: Path | None) -> bool:
     """Whether a picture was found in the folder of results, below the folder that was named."""
-    if out is None or source.root is None or out.resolve() == source.root.resolve():
+    if out is None or source.root is None or real(out) == real(source.root):
         return False
-    below = out.resolve().is_relative_to(source.root.resolve())
-    return below and source.path.resolve().is_relative_to(out.resolve())
+    below = real(out).is_relative_to(real(source.root))
+    return below and real(source.path).is_relative_to(real(out))
 
 
 def refuse_shared(names: dict[Source, Path]) -> None:
     """Raise ``UsageError`` when two inputs have one output."""
     taken: dict[Path, Source] = {}
     for source, path in names.items():
-        other = taken.setdefault(path.resolve(), source)
+        other = taken.setdefault(real(path), source)
         if other is not source:
             raise UsageError(
                 f"{other.path} and {source.path} would both become {path}; "

@@ -36,7 +36,8 @@ class Picture:
 
     samples: (H, W, C) of 8 or 16 bits, untouched; C is 1 (gray), 2 (gray and alpha),
     3 (RGB) or 4 (RGBA). notes: what of the file was not kept. source: its file.
-    facts: what else a command found out about it, for JSON.
+    facts: what else a command found out about it, for JSON. lossy: whether its file's format
+    may have changed the samples.
     """
 
     samples: Samples
@@ -44,6 +45,7 @@ class Picture:
     notes: tuple[str, ...] = ()
     source: Path | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
+    lossy: bool = False
 
     @property
     def size(self) -> tuple[int, int]:

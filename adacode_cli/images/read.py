@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from adacode_cli.images.colour import to_srgb
-from adacode_cli.images.formats import add_plugin, sniff
+from adacode_cli.images.formats import BY_NAME, add_plugin, sniff
 from adacode_cli.images.metadata import (
     orientation_of,
     read_metadata,
@@ -174,8 +174,9 @@ def to_picture(image: Image.Image, data: bytes, *, whole: bool = True) -> Pictur
     orientation = safe_orientation(image)
     metadata, damaged = read_metadata(image, data)
     samples, metadata, changed = from_pillow(image, metadata, gray=is_monochrome(image, data))
-    reduced = ("reduced to 8 bits",) if deep else ()
-    return Picture(turn_upright(samples, orientation), metadata, damaged + reduced + changed)
+    notes = damaged + (("reduced to 8 bits",) if deep else ()) + changed
+    upright = turn_upright(samples, orientation)
+    return Picture(upright, metadata, notes, lossy=is_lossy(image))
 
 
 def to_deep_picture(image: Image.Image, data: bytes) -> Picture:
@@ -184,7 +185,19 @@ def to_deep_picture(image: Image.Image, data: bytes) -> Picture:
     orientation = safe_orientation(image)  # before loading, which turns a TIFF in Pillow only
     image.load()  # Pillow sees damage that other decoders pass over
     metadata, damaged = read_metadata(image, data)
-    return Picture(turn_upright(samples, orientation), metadata, damaged + cut_off)
+    upright = turn_upright(samples, orientation)
+    return Picture(upright, metadata, damaged + cut_off, lossy=is_lossy(image))
+
+
+def is_lossy(image: Image.Image) -> bool:
+    """Whether a file's format may change samples, whatever the file is called."""
+    form = BY_NAME.get(own_name(image))
+    return form is not None and form.quality is not None
+
+
+def own_name(image: Image.Image) -> str:
+    """Pillow's name for a file's format; several JPEGs in one file, as of a phone, are a JPEG."""
+    return "JPEG" if image.format == "MPO" else image.format or ""
 
 
 def safe_orientation(image: Image.Image) -> int:

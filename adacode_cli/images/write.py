@@ -123,6 +123,8 @@ def named_faults(picture: Content, name: str) -> Iterator[Content]:
             picture = replace(picture, bands=bands)
         try:
             yield picture
+        except UsageError:  # nothing was written
+            raise
         except FAULTS as error:
             if error in raised:
                 raise
@@ -313,10 +315,8 @@ def place_xmp(options: dict[str, Any], xmp: bytes | None, form: Format) -> None:
 
 
 def moving_options(animation: Animation, images: list[Image.Image], form: Format) -> dict[str, Any]:
-    """What makes several images one animation, or several pages."""
+    """What makes several images one animation."""
     options: dict[str, Any] = {"save_all": True, "append_images": images[1:]}
-    if not animation.durations:
-        return options
     options["duration"] = [round(ms) for ms in animation.durations]
     if "A" in images[0].mode:  # no frame shows through another
         options.update({"GIF": {"disposal": 2}, "WEBP": {"kmin": 0, "kmax": 1}}.get(form.name, {}))

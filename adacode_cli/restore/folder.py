@@ -29,7 +29,7 @@ from adacode_cli.images.picture import (
     Samples,
     whole,
 )
-from adacode_cli.images.read import MAX_PIXELS, decode, load, open_image
+from adacode_cli.images.read import MAX_PIXELS, decode, load, open_image, own_name
 from adacode_cli.images.write import Content, Encoding, as_held, write, write_stream
 from adacode_cli.restore.plan import Job
 from adacode_cli.restore.result import Result, Span, busy
@@ -329,10 +329,9 @@ def own_format(source: Path, data: bytes) -> Format:
         return BY_SUFFIX.get(source.suffix.lower(), BY_NAME["PNG"])
     try:
         with open_image(data, STDIN) as image:
-            name = image.format or ""
+            name = own_name(image)
     except UnidentifiedImageError:
         name = "TIFF"  # of samples that Pillow doesn't know
-    name = "JPEG" if name == "MPO" else name  # several in one file, as phones make them
     return BY_NAME.get(name, BY_NAME["PNG"])
 
 
@@ -348,7 +347,7 @@ def to_stdout(content: Content, form: Format, encoding: Encoding) -> tuple[str, 
 def failed(result: Result, error: Exception) -> Result:
     """The result as a failure, its reason a line that names the file."""
     reason = str(error) or type(error).__name__
-    source = STDIN if result.source == STREAM else str(result.source)
+    source = result.source_name
     output = STDOUT if result.output == STREAM else str(result.output)
     if source not in reason and output not in reason:
         reason = f"{source}: {reason}"

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from adacode_cli.errors import UsageError
-from adacode_cli.images.formats import add_plugin, format_of
+from adacode_cli.images.formats import BY_SUFFIX, Format, add_plugin, format_of
 from adacode_cli.images.naming import (
     STREAM,
     Choice,
@@ -20,6 +20,7 @@ from adacode_cli.images.naming import (
     is_pattern,
     name_outputs,
     once,
+    real,
 )
 from adacode_cli.images.write import Encoding, check_encoding
 from adacode_cli.restore.result import Result
@@ -73,17 +74,26 @@ def make_plan(wishes: Wishes, mark_of: Callable[[Path], str | None] = lambda _: 
     found = {path: find_one(path, wishes.choice) for path in wishes.inputs}
     sources = once(source for several in found.values() for source in several)
     if not sources:
-        raise UsageError(f"no picture in {', '.join(map(str, wishes.inputs))}")
+        raise UsageError("; ".join(nothing_in(path, wishes) for path in wishes.inputs))
     refuse_one_file(wishes.out, sources)
     plan = Plan([], [], [nothing_in(path, wishes) for path, few in found.items() if not few])
     outputs = name_outputs(sources, wishes.out, wishes.suffix, wishes.form)
-    read_from = {source.path.resolve() for source in outputs}
+    read_from = {real(source.path) for source in outputs}
     for source, output in outputs.items():
-        if output != STREAM:
-            check_encoding(wishes.encoding, format_of(output))
+        if form := format_to_come(source.path, output, wishes.form):
+            check_encoding(wishes.encoding, form)
         place(plan, source, Job(source.path, output, mark_of(source.path)), read_from, wishes)
     plan.notes.extend(taken_by_name(plan.settled))
     return plan
+
+
+def format_to_come(source: Path, output: Path, form: str) -> Format | None:
+    """The format of a result; None where only standard input's content will tell."""
+    if output != STREAM:
+        return format_of(output)
+    if form != "same":
+        return BY_SUFFIX[form]
+    return None if source == STREAM else BY_SUFFIX.get(source.suffix.lower())
 
 
 def refuse_one_file(out: Path | None, sources: list[Source]) -> None:
@@ -132,7 +142,7 @@ def trouble_with(source: Path, output: Path, read_from: set[Path]) -> str | None
         return f"{source}: may not be read"
     if output == STREAM:
         return None
-    if output.resolve() in read_from:
+    if real(output) in read_from:
         return f"{output}: is an input and would be overwritten; give another name with -o"
     folder = next(parent for parent in output.absolute().parents if parent.exists())
     if not folder.is_dir() or not os.access(folder, os.W_OK):

@@ -29,6 +29,11 @@ class Result:
     timeline: dict[str, Span] = field(default_factory=dict)  # read, compute, write; may overlap
     facts: Mapping[str, Any] = field(default_factory=dict)  # what a command adds in JSON
 
+    @property
+    def source_name(self) -> str:
+        """What a person is told it is."""
+        return "standard input" if str(self.source) == "-" else str(self.source)
+
     def to_json(self, weights: str | None) -> dict[str, Any]:
         """For a line of --json; ``weights`` is the hash of the file."""
         return {

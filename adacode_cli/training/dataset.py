@@ -10,13 +10,14 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-from PIL import Image as PillowImage
+from PIL import UnidentifiedImageError
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from adacode_cli.images.naming import is_photo
 from adacode_cli.images.picture import PictureError
 from adacode_cli.images.read import MAX_PIXELS, read, read_size
+from adacode_cli.images.unlimited import open_unlimited
 from adacode_cli.training.damage import Damage, to_tensor
 from adacode_cli.training.degradations import Image
 from adacode_cli.training.target import Target
@@ -97,9 +98,8 @@ def usable(photos: list[Path], smallest: int) -> tuple[list[Path], dict[Path, st
     kept, skipped = [], {}
     for path in photos:
         try:
-            with PillowImage.open(path) as photo:
-                width, height = photo.size
-        except (OSError, ValueError, PillowImage.DecompressionBombError) as error:
+            width, height = size_of(path)
+        except (OSError, ValueError) as error:
             skipped[path] = f"unreadable ({error})"
             continue
         if min(width, height) < smallest:
@@ -107,6 +107,18 @@ def usable(photos: list[Path], smallest: int) -> tuple[list[Path], dict[Path, st
         else:
             kept.append(path)
     return kept, skipped
+
+
+def size_of(path: Path) -> tuple[int, int]:
+    """A photo's sides, by its header where Pillow knows it; of a TIFF of floats, by all of it.
+
+    Raises ``OSError``, or ``ValueError`` as decoders do.
+    """
+    try:
+        with open_unlimited(path) as photo:
+            return photo.size
+    except UnidentifiedImageError:
+        return read_size(path)
 
 
 class PatchDataset(Dataset[Patch]):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
@@ -12,8 +13,7 @@ from adacode_cli.errors import UsageError
 from adacode_cli.model.config import CODE_STRIDE, Task
 
 Preset = Literal["lite", "official"]
-# Not cuda:1: which GPU each process takes is the launcher's business.
-DEVICES = ("auto", "cpu", "cuda", "mps")
+DEVICES = re.compile(r"auto|cpu|cuda(:\d+)?|mps")
 DISCRIMINATORS = ("patches", "unet")
 SEEDS = 2**64  # as many as PyTorch tells apart
 SMALLEST = 48  # pixels a side of a patch
@@ -84,10 +84,9 @@ class Settings:
             raise UsageError(f"patches of {self.patch} pixels: take a multiple of {CODE_STRIDE}")
         if self.preset == "official" and self.patch % 64:
             raise UsageError(f"patches of {self.patch} pixels: the official preset needs 64s")
-        if self.device not in DEVICES:
+        if not DEVICES.fullmatch(self.device):
             raise UsageError(
-                f"training knows no device {self.device!r}; use auto, cpu, cuda or mps, and "
-                "CUDA_VISIBLE_DEVICES for one GPU of several"
+                f"no device is called {self.device!r}; use auto, cpu, cuda, cuda:N or mps"
             )
         if self.discriminator not in (None, *DISCRIMINATORS):
             kinds = " or ".join(DISCRIMINATORS)

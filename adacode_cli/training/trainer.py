@@ -60,6 +60,8 @@ class Trainer:
         self.stage = stage.weighing(settings.losses, settings.begins)
         self.settings, self.lesson, self.folder = settings, lesson, folder
         torch.manual_seed(settings.seed)
+        if settings.device.startswith("cuda:"):  # Accelerate takes the one that is current
+            torch.cuda.set_device(settings.device)
         self.accelerator = Accelerator(
             mixed_precision=mixed_precision(settings.precision, settings.device),
             gradient_accumulation_steps=settings.accumulate,

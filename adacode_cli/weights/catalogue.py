@@ -252,11 +252,6 @@ def load_model(weights: str | Path) -> AdaCode:
     return AdaCode.from_checkpoint(read(path), path)
 
 
-def scale_of(weights: str | Path) -> int:
-    """The magnification; a file's own configuration tells it."""
-    return what_for(weights).scale
-
-
 def what_for(weights: str | Path) -> Bundled | Published | AdaCodeConfig:
     """What knows the weights' task and scale: the catalogue, else a file's own configuration."""
     return CATALOGUE.get(str(weights)) or read_config(find(weights))
