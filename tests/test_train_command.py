@@ -211,24 +211,24 @@ def test_a_broken_photo_is_skipped_where_a_run_is_validated(
     assert done.stdout.strip().endswith("codebook.best.safetensors")
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has what is asked for")
-def test_a_device_that_is_missing_is_an_error(
-    photos: Path, tmp_path: Path, adacode: Command
-) -> None:
-    words = ("train", "codebook", photos / "cats", *QUICK, "--steps", "1", "-o", tmp_path / "run")
-    refused = adacode(*words, "--device", "cuda", check=1).stderr
-    assert "this machine has 0 CUDA devices" in refused
-    refused = adacode(*words, "--device", "gpu", check=2).stderr
-    assert "no device is called 'gpu'; use auto" in refused
-    assert not (tmp_path / "run").exists()
+WITHOUT_CUDA = pytest.mark.skipif(
+    torch.cuda.is_available(), reason="this machine has what is asked for"
+)
 
 
-def test_a_precision_that_is_none_is_wrong_usage(
-    photos: Path, tmp_path: Path, adacode: Command
+@pytest.mark.parametrize(
+    ("option", "word", "code", "told"),
+    [
+        pytest.param("--device", "cuda", 1, "this machine has 0 CUDA devices", marks=WITHOUT_CUDA),
+        ("--device", "gpu", 2, "no device is called 'gpu'; use auto"),
+        ("--precision", "foo", 2, "no precision is called 'foo'; use auto, fp32, bf16 or fp16"),
+    ],
+)
+def test_what_is_missing_or_means_nothing_is_an_error_before_anything_is_written(
+    option: str, word: str, code: int, told: str, photos: Path, tmp_path: Path, adacode: Command
 ) -> None:
     words = ("train", "codebook", photos / "cats", *QUICK, "--steps", "1", "-o", tmp_path / "run")
-    refused = adacode(*words, "--precision", "foo", check=2).stderr
-    assert "no precision is called 'foo'; use auto, fp32, bf16 or fp16" in refused
+    assert told in adacode(*words, option, word, check=code).stderr
     assert not (tmp_path / "run").exists()
 
 

@@ -228,6 +228,8 @@ def restore_pictures(given: PictureOptions, operation: Operation) -> None:
     if given.dry_run:
         team.part_ways()
         if team.leads:
+            from adacode_cli.cli.dry_run import tell_plan
+
             tell_plan(given, operation, plan)
         return
     devices = given.devices.split(",") if given.devices else [team.device(given.device)]
@@ -377,43 +379,3 @@ def run(plan: Plan, how: Handling, load: Callable[[], list[Worker]], report: Rep
         workers = load()
         with report.bar():
             FolderRun(plan.jobs, workers, how, report.add, report.on_tile).run()
-
-
-def size_of(source: Path) -> tuple[int, int]:
-    """Width and height of a picture; standard input is read for it. Raises ``PictureError``."""
-    from adacode_cli.images.naming import STREAM
-    from adacode_cli.images.read import decode, read_size
-
-    if source == STREAM:
-        return decode(sys.stdin.buffer.read(), "standard input").size
-    return read_size(source)
-
-
-def tell_plan(given: PictureOptions, operation: Operation, plan: Plan) -> None:
-    """What would be done, on standard output; how long it would take, on stderr."""
-    from adacode_cli.cli.report import tell_job, tell_time
-    from adacode_cli.images.picture import PictureError
-    from adacode_cli.images.read import named
-
-    failed, sizes = 0, []
-    for result in plan.settled:
-        failed += result.status == "failed"
-        if result.error:
-            problems.complain(result.error)
-        tell_job(result.source, result.output, result.status, None, None, as_json=given.json)
-    for job in plan.jobs:
-        size = after = None
-        try:
-            size = size_of(job.source)
-            after = operation.resize(size)
-        except PictureError as error:
-            failed += 1
-            problems.complain(str(named(error, str(job.source))), error)
-        tell_job(job.source, job.output, "planned", size, after, as_json=given.json)
-        sizes += [size] if size and after else []
-    if sizes and operation.timed and not given.quiet:
-        devices = given.devices.split(",") if given.devices else [given.device]
-        pixels = sum(width * height for width, height in sizes)
-        tell_time(operation.load(devices[0]), pixels, len(sizes), len(devices))
-    if failed:
-        raise typer.Exit(1)
