@@ -20,6 +20,7 @@ from adacode_cli.model import checkpoint
 from adacode_cli.model.adacode import AdaCode
 from adacode_cli.training.dataset import find_photos, load_photo, usable
 from adacode_cli.training.figures import read_log
+from adacode_cli.training.recipes import Run
 from adacode_cli.training.settings import Settings, read_toml
 from adacode_cli.training.states import States
 from tests.conftest import Command, environment, make_photo, tree
@@ -182,10 +183,10 @@ def test_photos_that_the_commands_read_are_trained_on(tmp_path: Path) -> None:
     assert load_photo(tmp_path / "float.tif").shape == (96, 96, 3)
 
 
-def test_a_device_of_everyones_settings_is_trainings_too() -> None:
+def test_a_device_of_everyones_settings_is_trainings_too(tmp_path: Path) -> None:
     assert Settings(steps=1, device="cuda:1").device == "cuda:1"
     with pytest.raises(UsageError, match="no device is called 'cuda:x'"):
-        Settings(steps=1, device="cuda:x")
+        Run(tmp_path, tmp_path / "run", Settings(steps=1, device="cuda:x"))
 
 
 def test_a_refused_run_leaves_the_earlier_ones_files(

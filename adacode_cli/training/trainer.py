@@ -425,7 +425,7 @@ class Trainer:
 
 def pins_memory(device: str) -> bool:
     """Whether patches go to a GPU that copies them from pinned memory."""
-    return device in ("auto", "cuda") and torch.cuda.is_available()
+    return device.startswith(("auto", "cuda")) and torch.cuda.is_available()
 
 
 def mixed_precision(precision: str, device: str) -> str:
