@@ -26,6 +26,7 @@ from adacode_cli.model.config import (
 from adacode_cli.training.damage import Damage, Degraded, Holed, Nothing
 from adacode_cli.training.dataset import PatchDataset, find_classes, usable
 from adacode_cli.training.degradations import CLEAN_REDUCTIONS, Strengths
+from adacode_cli.training.distillation import Distillation, load_example
 from adacode_cli.training.perceptual import load_network
 from adacode_cli.training.settings import Settings, write_toml
 from adacode_cli.training.stages import PRESETS, Stage
@@ -93,7 +94,8 @@ class Run:
         dataset = PatchDataset(classes, settings.patch, damage, settings.seed, ENDLESS, target)
         validation = Validation(aside[: settings.validation], damage, network)
         watching = teacher if stage.teacher else None
-        return Lesson(dataset, validation, network, watching, skipped)
+        drawn = distillation_for(settings, config.scale)
+        return Lesson(dataset, validation, network, watching, drawn, skipped)
 
 
 def train_codebook(
@@ -255,6 +257,14 @@ def usable_classes(
             reason = next(iter(unused.values()))
             raise FileNotFoundError(f"class {name}: none of its photos can be used: {reason}")
     return kept, skipped
+
+
+def distillation_for(settings: Settings, scale: int) -> Distillation | None:
+    """Whose pictures are drawn after, if anyone's. Raises as ``load_example``."""
+    if settings.distill is None:
+        return None
+    network = load_example(Path(settings.distill), scale, settings.patch)
+    return Distillation(network, settings.distill_clean, settings.distill_tones)
 
 
 def list_skipped(skipped: dict[Path, str], out: Path) -> None:
