@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from adacode_cli.images.opened import opened
 from adacode_cli.images.picture import to_samples
+from adacode_cli.images.read_deep import is_deep_mode
 
 ImageT = TypeVar("ImageT")
 Back = Callable[[Tensor], Any]
@@ -25,9 +27,7 @@ def to_tensor(image: Any, channels: int) -> tuple[Tensor, Back]:
     ``ValueError`` for another shape or type of numbers.
     """
     if isinstance(image, Image.Image):
-        if has_transparency(image):
-            raise ValueError(f"an image of mode {image.mode} has transparency; convert it to RGB")
-        return to_tensor(np.asarray(image.convert("RGB")), 3)[0], as_pil
+        return from_array(pixels_of(image))[0], as_pil
     if isinstance(image, np.ndarray):
         return from_array(image)
     if not isinstance(image, Tensor):
@@ -39,9 +39,26 @@ def to_tensor(image: Any, channels: int) -> tuple[Tensor, Back]:
     return image.detach().float().cpu(), lambda made: made.to(image)
 
 
-def has_transparency(image: Image.Image) -> bool:
-    """Whether there is anything to be seen through."""
-    return "A" in image.getbands() or "transparency" in image.info
+def pixels_of(image: Image.Image) -> NDArray[Any]:
+    """An image of Pillow's as (H, W, 3): floats of mode F, else 8 or 16 bits.
+
+    Raises ``ValueError`` for transparency, and for integers that 16 bits can't hold.
+    """
+    if image.has_transparency_data:
+        deep = is_deep_mode(image.mode)  # which Pillow converts to white
+        remedy = "delete its info['transparency']" if deep else "convert it to RGB"
+        raise ValueError(f"an image of mode {image.mode} has transparency; {remedy}")
+    if image.mode == "F":
+        samples = np.asarray(image)[..., None]
+    else:
+        picture = opened(image)
+        if is_deep_mode(image.mode) and picture.notes:
+            least, largest = image.getextrema()
+            raise ValueError(
+                f"mode {image.mode} is read as 16 bits, 0 to 65535; it holds {least} to {largest}"
+            )
+        samples = picture.samples
+    return np.broadcast_to(samples, (*samples.shape[:2], 3))
 
 
 def from_array(image: NDArray[Any]) -> tuple[Tensor, Back]:
