@@ -19,6 +19,7 @@ from adacode_cli.restore.bands.foresight import with_foresight
 from adacode_cli.restore.bands.run import bands
 from adacode_cli.restore.bands.statistics import known, sample_moments
 from adacode_cli.restore.kinds import ImageT, to_mask, to_tensor
+from adacode_cli.restore.mirror import pad
 from adacode_cli.restore.replay import Draw, Replayer
 from adacode_cli.restore.tiling import FEWEST, OnTile, Tiling, room_for
 from adacode_cli.restore.transfer import fetched, on_host, sent
@@ -275,23 +276,3 @@ def placed(model: AdaCode, device: torch.device) -> AdaCode:
         if not lacks_memory(error):
             raise
     return model.to("cpu")
-
-
-def pad(batch: Tensor, multiple: int, *, always: bool) -> Tensor:
-    """Mirror (B, 3, H, W) at the bottom and right up to a multiple of ``multiple``.
-
-    ``always``: by at least a pixel, as the published inference does.
-    """
-    h, w = batch.shape[-2:]
-    extra = int(always)
-    bottom, right = (-(n + extra) % multiple + extra for n in (h, w))
-    return mirror(mirror(batch, bottom, 2), right, 3)
-
-
-def mirror(batch: Tensor, count: int, dim: int) -> Tensor:
-    """``count`` more rows or columns, mirrored with the edge, and again where it is small."""
-    while count > 0:
-        piece = min(count, batch.shape[dim])
-        flipped = batch.flip(dim).narrow(dim, 0, piece)
-        batch, count = torch.cat([batch, flipped], dim), count - piece
-    return batch
