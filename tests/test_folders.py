@@ -107,6 +107,20 @@ def test_a_result_that_cannot_say_how_it_was_made_is_taken_by_its_name(
     assert "2 done before" in again
 
 
+def test_a_link_to_nothing_is_in_the_way(tmp_path: Path, adacode: Command) -> None:
+    (tmp_path / "out").mkdir()
+    for name, suffix in (("a", "png"), ("b", "bmp")):
+        make_photo(12, 8).save(tmp_path / f"{name}.png")
+        (tmp_path / "out" / f"{name}_x4.{suffix}").symlink_to("nowhere")
+    refused = adacode("sr", "a.png", "-o", "out", *TINY, check=1).stderr
+    assert "out/a_x4.png: exists already; use --force" in refused
+    words = ("sr", "b.png", "-o", "out", "--format", "bmp", *TINY)
+    refused = adacode(*words, "--skip-existing", check=1).stderr
+    assert "out/b_x4.bmp: is a link to nothing; use --force" in refused
+    assert (tmp_path / "out" / "a_x4.png").is_symlink()
+    assert adacode(*words, "--force").stdout == "out/b_x4.bmp\n"
+
+
 AWKWARD = [
     "with space.png",
     "new\nline.png",

@@ -24,7 +24,8 @@ from adacode_cli.images.metadata import read_mark
 from adacode_cli.images.picture import Animation, Picture, PictureError, to_samples
 from adacode_cli.images.read import decode, read
 from adacode_cli.images.read_deep import Silence
-from adacode_cli.images.write import Encoding, remove_unfinished, write
+from adacode_cli.images.unfinished import remove_unfinished
+from adacode_cli.images.write import Encoding, write
 from adacode_cli.restore.picture import restore_picture
 from adacode_cli.restore.restorer import Restorer
 from tests.conftest import make_photo
@@ -381,7 +382,7 @@ def test_what_a_killed_process_left_is_cleared_away(tmp_path: Path) -> None:
     code = (
         "import os, sys\n"
         "from pathlib import Path\n"
-        "from adacode_cli.images.write import unfinished\n"
+        "from adacode_cli.images.unfinished import unfinished\n"
         "with unfinished(Path(sys.argv[1])) as (file, finish):\n"
         "    os.kill(os.getpid(), 9)\n"
     )

@@ -336,10 +336,10 @@ def test_results_are_told_in_the_order_of_the_photos(
     (tmp_path / "c.png").write_bytes(b"no picture")
     written = []
 
-    def slow(content: Content, path: Path, encoding: Encoding) -> tuple[str, ...]:
+    def slow(content: Content, path: Path, encoding: Encoding, *, replace: bool) -> tuple[str, ...]:
         time.sleep(0.5 if path.stem == "a" else 0)
         written.append(path.stem)
-        return write(content, path, encoding)
+        return write(content, path, encoding, replace=replace)
 
     monkeypatch.setattr(folder_module, "write", slow)
     results, _ = run_folder(tmp_path, lambda picture, _: picture)

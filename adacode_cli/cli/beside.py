@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,7 +34,7 @@ class Beside:
         if path is None or path in self.taken:
             return None
         for file in (path, *(path.with_suffix(suffix) for suffix in more)):
-            if file.exists() and not self.force:
+            if os.path.lexists(file) and not self.force:
                 raise UsageError(f"{file}: exists already; use --force to overwrite it")
         self.taken.add(path)
         return path

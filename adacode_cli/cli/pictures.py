@@ -349,6 +349,7 @@ def handling(given: PictureOptions, operation: Operation, wishes: Wishes) -> Han
         max_pixels=options.pixels(given.max_pixels),
         color_lock=given.color_lock,
         fail_fast=given.fail_fast,
+        force=given.force,
     )
 
 
@@ -371,7 +372,7 @@ def run(plan: Plan, how: Handling, load: Callable[[], list[Worker]], report: Rep
     if how.fail_fast and report.summary.failed:
         return
     if plan.jobs:
-        from adacode_cli.images.write import remove_unfinished
+        from adacode_cli.images.unfinished import remove_unfinished
         from adacode_cli.restore.folder import FolderRun
 
         for folder in plan.folders:

@@ -167,12 +167,13 @@ class Extras:
 
         names = [book.name for book in restorer.model.config.codebooks]
         if sheet := self.maps.place(picture, MAPS):
-            save_sheet([weight_sheet(picture.rgb, codes.weights, names)], sheet)
-            save_arrays(
-                sheet.with_suffix(MAPS), {"weights": codes.weights, "names": as_array(names)}
-            )
+            arrays = {"weights": codes.weights, "names": as_array(names)}
+            save_arrays(sheet.with_suffix(MAPS), arrays, replace=self.maps.force)
+            drawn = weight_sheet(picture.rgb, codes.weights, names)
+            save_sheet([drawn], sheet, replace=self.maps.force)
         if file := self.codes.place(picture):
-            save(to_file(codes, picture, story_of(self.weights, restorer)), file)
+            kept = to_file(codes, picture, story_of(self.weights, restorer))
+            save(kept, file, replace=self.codes.force)
 
 
 def as_array(names: list[str]) -> Any:

@@ -133,7 +133,7 @@ class Report:
 
 def write_text(text: str, path: Path) -> None:
     """A report file, with the very bytes of names that are no text. Raises ``OSError``."""
-    from adacode_cli.images.write import unfinished
+    from adacode_cli.images.unfinished import unfinished
 
     try:
         with unfinished(path) as (file, finish):

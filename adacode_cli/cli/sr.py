@@ -115,7 +115,7 @@ def sr(
                 return picture.noting(f"{LARGE_ENOUGH}: copied as it is")
             sheet = sheets.place(picture)
             restored = enlarge_picture(restorer, picture, wanted, on_tile)
-            return compared(picture, restored, sheet) if sheet else restored
+            return compared(picture, restored, sheet, replace=pictures.force) if sheet else restored
 
         return Worker(process, str(restorer.device))
 
@@ -133,14 +133,16 @@ def sr(
     )
 
 
-def compared(picture: Picture, restored: Picture | PictureInBands, sheet: Path) -> Picture:
+def compared(
+    picture: Picture, restored: Picture | PictureInBands, sheet: Path, *, replace: bool
+) -> Picture:
     """``restored``, all of it, after the two were saved side by side as ``sheet``."""
     from adacode_cli.evaluation.before_after import before_after
     from adacode_cli.evaluation.sheet import save_sheet
     from adacode_cli.images.picture import whole
 
     restored = whole(restored)
-    save_sheet(before_after(picture, restored), sheet)
+    save_sheet(before_after(picture, restored), sheet, replace=replace)
     return restored
 
 

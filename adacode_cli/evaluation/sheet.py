@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from adacode_cli.images.write import to_bytes, unfinished
+from adacode_cli.images.unfinished import unfinished
+from adacode_cli.images.write import to_bytes
 
 DETAIL = 320  # pixels a side, shown as they are
 GAP = 8
@@ -56,8 +57,8 @@ def stack(rows: list[Image.Image]) -> Image.Image:
     return sheet
 
 
-def save_sheet(rows: list[Image.Image], path: Path) -> None:
-    """Rows below each other, as a PNG, whole or not at all. Raises ``OSError``."""
-    with unfinished(path) as (file, finish):
+def save_sheet(rows: list[Image.Image], path: Path, *, replace: bool = True) -> None:
+    """Rows below each other, as a PNG, whole or not at all. Raises as ``unfinished`` does."""
+    with unfinished(path, replace=replace) as (file, finish):
         stack(rows).save(file, format="PNG")
         finish()

@@ -1,12 +1,9 @@
-"""A Picture becomes a file, whole or not at all."""
+"""A Picture becomes a file."""
 
 from __future__ import annotations
 
 import io
-import itertools
-import os
 import shutil
-import socket
 import struct
 import sys
 import tempfile
@@ -35,16 +32,15 @@ from adacode_cli.images.picture import (
     whole,
 )
 from adacode_cli.images.png_colour import other_than_srgb, png_colour_chunks
+from adacode_cli.images.unfinished import OccupiedError, unfinished
 from adacode_cli.images.write_png import write_png
 from adacode_cli.images.write_tiff import write_pages, write_tiff
 
-NUMBER = itertools.count()  # no two files of a process share an unfinished name
 BY_ROWS = {"PNG": write_png, "TIFF": write_tiff}  # one picture, written by ourselves
 IN_MEMORY = 1 << 28  # bytes of samples; what is larger waits for standard output in a file
 Content = Picture | PictureInBands | Animation
 # What Pillow, its plug-ins and the file system raise.
 FAULTS = (OSError, ValueError, SystemError, RuntimeError, struct.error)
-HOST = socket.gethostname()
 
 
 @dataclass(frozen=True)
@@ -77,14 +73,20 @@ def check_encoding(encoding: Encoding, form: Format) -> None:
         raise UsageError("--quality and --lossless exclude each other")
 
 
-def write(picture: Content, path: Path, encoding: Encoding | None = None) -> tuple[str, ...]:
+def write(
+    picture: Content, path: Path, encoding: Encoding | None = None, *, replace: bool = True
+) -> tuple[str, ...]:
     """Encode beside ``path``, then rename; returns notes on what the format can't hold.
 
-    Raises ``PictureError``, and what computing a PictureInBands raises.
+    Raises ``PictureError``, and what computing a PictureInBands raises; ``OccupiedError`` when
+    something has the name by then, and ``replace`` doesn't allow to take its place.
     """
     form = format_of(path)
     add_plugin(form, str(path))
-    with named_faults(picture, str(path)) as content, unfinished(path) as (file, finish):
+    with (
+        named_faults(picture, str(path)) as content,
+        unfinished(path, replace=replace) as (file, finish),
+    ):
         notes = encode(content, file, form, encoding or Encoding())
         finish()
     return notes
@@ -123,7 +125,7 @@ def named_faults(picture: Content, name: str) -> Iterator[Content]:
             picture = replace(picture, bands=bands)
         try:
             yield picture
-        except UsageError:  # nothing was written
+        except (UsageError, OccupiedError):  # nothing was written
             raise
         except FAULTS as error:
             if error in raised:
@@ -141,44 +143,6 @@ def remembering(
     except BaseException as error:
         raised.append(error)
         raise
-
-
-@contextmanager
-def unfinished(path: Path) -> Iterator[tuple[IO[bytes], Any]]:
-    """A file to write to that takes ``path``'s name when ``finish`` is called, else goes."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    other = path.with_name(f".{HOST[:40]}.{os.getpid()}.{next(NUMBER)}.unfinished")
-    try:
-        with other.open("x+b") as file:
-
-            def finish() -> None:
-                file.close()
-                other.replace(path)
-
-            yield file, finish
-    finally:
-        other.unlink(missing_ok=True)
-
-
-def remove_unfinished(folder: Path) -> None:
-    """Clear away what processes of this machine left that were killed while writing."""
-    for path in folder.glob(f".{HOST[:40]}.*.unfinished"):
-        number = path.name.removeprefix(f".{HOST[:40]}.").split(".")[0]
-        if number.isdigit() and not runs(int(number)):
-            path.unlink(missing_ok=True)
-
-
-def runs(process: int) -> bool:
-    """Whether a process is alive; one that can't be asked is."""
-    if os.name == "nt":
-        return True  # there, os.kill would end it
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return True
 
 
 def encode(picture: Content, file: IO[bytes], form: Format, encoding: Encoding) -> tuple[str, ...]:

@@ -30,8 +30,9 @@ from adacode_cli.images.picture import (
     whole,
 )
 from adacode_cli.images.read import MAX_PIXELS, decode, load, open_image, own_name
+from adacode_cli.images.unfinished import OccupiedError
 from adacode_cli.images.write import Content, Encoding, as_held, write, write_stream
-from adacode_cli.restore.plan import Job
+from adacode_cli.restore.plan import Job, trouble_with_existing
 from adacode_cli.restore.result import Result, Span, busy
 from adacode_cli.restore.tiling import OnTile
 from adacode_cli.restore.turns import Turns
@@ -69,6 +70,7 @@ class Handling:
     max_pixels: int = MAX_PIXELS
     color_lock: bool = False
     fail_fast: bool = False
+    force: bool = False  # whether a result may take the place of what is there
     decode: Decode = decode
 
 
@@ -283,7 +285,12 @@ class FolderRun:
         if job.output == STREAM:
             notes = to_stdout(restored, self.form_of(job), encoding)
         else:
-            notes = write(restored, job.output, encoding)
+            try:
+                notes = write(restored, job.output, encoding, replace=how.force)
+            except OccupiedError as error:  # since the plan was made
+                if trouble := trouble_with_existing(job):
+                    raise PictureError(trouble) from error
+                return replace(result, status="skipped")
         timeline = {**result.timeline, "write": (began, self.now())}
         return replace(
             result,

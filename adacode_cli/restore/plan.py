@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from adacode_cli.errors import UsageError
@@ -33,6 +33,7 @@ class Job:
     source: Path
     output: Path
     mark: str | None = None
+    skip: bool = False  # leave a result alone that was done before; else it is in the way
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,9 @@ def make_plan(wishes: Wishes, mark_of: Callable[[Path], str | None] = lambda _: 
     for source, output in outputs.items():
         if form := format_to_come(source.path, output, wishes.form):
             check_encoding(wishes.encoding, form)
-        place(plan, source, Job(source.path, output, mark_of(source.path)), read_from, wishes)
+        skip = source.found if wishes.skip_existing is None else wishes.skip_existing
+        job = Job(source.path, output, mark_of(source.path), skip)
+        place(plan, job, read_from, force=wishes.force)
     plan.notes.extend(taken_by_name(plan.settled))
     return plan
 
@@ -115,22 +118,18 @@ def nothing_in(path: Path, wishes: Wishes) -> str:
     return f"{path}: no picture in it" + (" that --include and --exclude leave" if chosen else "")
 
 
-def place(plan: Plan, source: Source, job: Job, read_from: set[Path], wishes: Wishes) -> None:
+def place(plan: Plan, job: Job, read_from: set[Path], *, force: bool) -> None:
     """Put one input where it belongs in the plan."""
-    output = job.output
-    trouble = trouble_with(source.path, output, read_from)
-    if trouble is None and output != STREAM and output.exists() and not wishes.force:
-        skip = source.found if wishes.skip_existing is None else wishes.skip_existing
-        encoding = replace(wishes.encoding, mark=job.mark)
-        trouble = why_not_done(output, encoding) if skip else f"{output}: exists already"
+    trouble = trouble_with(job.source, job.output, read_from)
+    if trouble is None and job.output != STREAM and os.path.lexists(job.output) and not force:
+        trouble = trouble_with_existing(job)
         if trouble is None:
-            plan.settled.append(Result(source.path, output, "skipped"))
+            plan.settled.append(Result(job.source, job.output, "skipped"))
             return
-        trouble += "; use --force to overwrite it"
     if trouble is None:
         plan.jobs.append(job)
     else:
-        plan.settled.append(Result(source.path, output, "failed", error=trouble))
+        plan.settled.append(Result(job.source, job.output, "failed", error=trouble))
 
 
 def trouble_with(source: Path, output: Path, read_from: set[Path]) -> str | None:
@@ -150,18 +149,26 @@ def trouble_with(source: Path, output: Path, read_from: set[Path]) -> str | None
     return None
 
 
-def why_not_done(output: Path, encoding: Encoding) -> str | None:
+def trouble_with_existing(job: Job) -> str | None:
+    """Why an output that is there is in the way; None if it is this job's, done before."""
+    trouble = why_not_done(job) if job.skip else f"{job.output}: exists already"
+    return f"{trouble}; use --force to overwrite it" if trouble else None
+
+
+def why_not_done(job: Job) -> str | None:
     """Why an existing output isn't what would be made now; None if it is, as far as it tells."""
     from adacode_cli.images.metadata import read_mark
 
-    form = format_of(output)
-    if encoding.mark is None or not form.marked:
+    output, form = job.output, format_of(job.output)
+    if not output.exists():
+        return f"{output}: is a link to nothing"
+    if job.mark is None or not form.marked:
         return None
     add_plugin(form, str(output))
     mark = read_mark(output)
     if mark is None:
         return f"{output}: exists, and nothing in it says that it was made by this command"
-    if mark.split()[1:] != encoding.mark.split()[1:]:
+    if mark.split()[1:] != job.mark.split()[1:]:
         return f"{output}: exists, made with other settings or weights"
     return None
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from adacode_cli.images.read import load as load_bytes
-from adacode_cli.images.write import unfinished
+from adacode_cli.images.unfinished import unfinished
 
 MOST = 1 << 31  # bytes of arrays; a small archive may hold any number of zeros
 # What NumPy and zipfile stumble over in a damaged archive; AttributeError: an array is missing.
@@ -74,7 +74,7 @@ class CodesFile:
     extra: dict[str, NDArray[Any]] = field(default_factory=dict)
 
 
-def save(file: CodesFile, path: Path) -> None:
+def save(file: CodesFile, path: Path, *, replace: bool = True) -> None:
     """As a NumPy archive of ``indices``, ``weights``, ``story`` (JSON) and the extra arrays."""
     story = json.dumps({**file.story, "size": file.codes.size})
     arrays: dict[str, NDArray[Any]] = {
@@ -83,12 +83,12 @@ def save(file: CodesFile, path: Path) -> None:
         "story": np.frombuffer(story.encode(), np.uint8),
         **file.extra,
     }
-    save_arrays(path, arrays)
+    save_arrays(path, arrays, replace=replace)
 
 
-def save_arrays(path: Path, arrays: dict[str, NDArray[Any]]) -> None:
-    """A NumPy archive, whole or not at all. Raises ``OSError``."""
-    with unfinished(path) as (file, finish):
+def save_arrays(path: Path, arrays: dict[str, NDArray[Any]], *, replace: bool = True) -> None:
+    """A NumPy archive, whole or not at all. Raises as ``unfinished`` does."""
+    with unfinished(path, replace=replace) as (file, finish):
         np.savez_compressed(file, allow_pickle=False, **arrays)
         finish()
 
