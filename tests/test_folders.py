@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
 import os
 import random
@@ -72,6 +74,68 @@ def test_what_was_done_with_other_settings_is_not_passed_off(
     done = adacode(*words, "--quality", "50", "--force")
     assert len(done.stdout.splitlines()) == 3
     assert (tmp_path / "out" / "jpg_x4.jpg").stat().st_size < len(before["jpg_x4.jpg"])
+
+
+def test_another_photos_result_is_not_passed_off(tmp_path: Path, adacode: Command) -> None:
+    for number, folder in enumerate(("one", "two")):
+        (tmp_path / folder).mkdir()
+        for suffix in ("png", "gif", "tif"):
+            make_photo(12, 8, number).save(tmp_path / folder / f"{suffix}.{suffix}")
+    words = ("-o", "out", "--format", "same", *TINY)
+    assert len(adacode("sr", "one", *words).stdout.splitlines()) == 3
+    before = {name: (tmp_path / "out" / name).read_bytes() for name in tree(tmp_path / "out")}
+    for dry in ((), ("--dry-run",)):
+        refused = adacode("sr", "two", *words, *dry, check=1)
+        assert refused.stderr.count("made from another picture") == 3
+        assert "; use --force to overwrite it" in refused.stderr
+    assert {name: (tmp_path / "out" / name).read_bytes() for name in before} == before
+    assert "3 done before" in adacode("sr", "one", *words).stderr
+    make_photo(12, 8, 2).save(tmp_path / "one" / "gif.gif")  # edited
+    edited = adacode("sr", "one", *words, check=1)
+    assert "out/gif_x4.gif: exists, made from another picture, or this one" in edited.stderr
+    assert "2 done before" in edited.stderr
+    named = ("two/png.png", "one/gif.gif", *words)
+    assert "2 failed" in adacode("sr", *named, "--skip-existing", check=1).stderr
+    assert len(adacode("sr", *named, "--force").stdout.splitlines()) == 2
+    assert "2 done before" in adacode("sr", *named, "--skip-existing").stderr
+
+
+def test_what_came_through_a_pipe_is_done_once(tmp_path: Path) -> None:
+    words = ["sr", "-", "-o", "out.png", "--skip-existing", *TINY]
+
+    def run(seed: int) -> tuple[int, str]:
+        photo = io.BytesIO()
+        make_photo(12, 8, seed).save(photo, format="PNG")
+        done = subprocess.run(
+            [sys.executable, "-m", "adacode_cli", *words],
+            input=photo.getvalue(),
+            capture_output=True,
+            check=False,
+            cwd=tmp_path,
+            env=environment(),
+        )
+        return done.returncode, done.stderr.decode()
+
+    assert run(0)[0] == 0
+    code, told = run(0)
+    assert (code, "1 done before" in told) == (0, True)
+    code, told = run(1)
+    assert (code, "made from another picture" in told) == (1, True)
+
+
+def test_results_of_versions_that_knew_no_source_are_done(tmp_path: Path, adacode: Command) -> None:
+    make_photo(12, 8).save(tmp_path / "a.png")
+    words = ("sr", "a.png", "--skip-existing", *TINY)
+    adacode(*words)
+    with Image.open(tmp_path / "a_x4.png") as result:
+        exif = result.getexif()
+        *settings, source = exif[ExifTags.Base.ProcessingSoftware].split()
+        exif[ExifTags.Base.ProcessingSoftware] = " ".join(settings)
+        result.save(tmp_path / "a_x4.png", exif=exif)
+    assert source == hashlib.sha256((tmp_path / "a.png").read_bytes()).hexdigest()[:16]
+    make_photo(12, 8, 1).save(tmp_path / "a.png")
+    assert "1 done before" in adacode(*words).stderr
+    assert "other settings" in adacode(*words, "--color-lock", check=1).stderr
 
 
 def test_stripped_results_know_how_they_were_made_and_nothing_of_the_photo(

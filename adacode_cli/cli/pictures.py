@@ -292,9 +292,10 @@ def check_streams(given: PictureOptions) -> None:
 def settle(given: PictureOptions, operation: Operation) -> tuple[Plan, Wishes, str]:
     """The plan, what it was made from, and the hash of the weights. Raises ``UsageError``."""
     from adacode_cli.images.formats import format_named
+    from adacode_cli.images.mark import hash_file
     from adacode_cli.images.naming import Choice
     from adacode_cli.images.write import Encoding, check_encoding
-    from adacode_cli.restore.plan import Wishes, fingerprint, hash_file, make_plan
+    from adacode_cli.restore.plan import Wishes, fingerprint, make_plan
     from adacode_cli.weights import catalogue
 
     word = given.format or "png"

@@ -185,7 +185,7 @@ def as_array(names: list[str]) -> Any:
 
 def story_of(weights: str, restorer: Restorer) -> dict[str, Any]:
     """By which network, and how precisely."""
-    from adacode_cli.restore.plan import hash_file
+    from adacode_cli.images.mark import hash_file
     from adacode_cli.weights import catalogue
 
     kind = str(restorer.precision).removeprefix("torch.")
@@ -198,8 +198,8 @@ def story_of(weights: str, restorer: Restorer) -> dict[str, Any]:
 
 def decode_codes(pictures: PictureOptions, weights: str | None, change: Change) -> None:
     """Files of codes become the pictures they were made with. Raises ``UsageError``."""
+    from adacode_cli.images.mark import hash_file
     from adacode_cli.images.naming import RECONSTRUCTED
-    from adacode_cli.restore.plan import hash_file
     from adacode_cli.restore.reconstruction import codes
     from adacode_cli.weights import catalogue
 

@@ -20,6 +20,7 @@ from PIL import UnidentifiedImageError
 from adacode_cli.images.alpha import fill_transparent
 from adacode_cli.images.colour import lock_colour
 from adacode_cli.images.formats import BY_NAME, BY_SUFFIX, Format, format_of
+from adacode_cli.images.mark import hash_of, with_source
 from adacode_cli.images.naming import STREAM
 from adacode_cli.images.picture import (
     Animation,
@@ -76,8 +77,9 @@ class Handling:
 
 @dataclass(frozen=True)
 class Loaded:
-    """A decoded file, and when it was read."""
+    """A decoded file, the job that knows its source now, and when it was read."""
 
+    job: Job
     content: Picture | Animation
     span: Span
 
@@ -182,7 +184,7 @@ class FolderRun:
                     notes=loaded.content.notes,
                     timeline={"read": loaded.span},
                 )
-                ended = self.restore_and_write(job, loaded.content, worker, result, finish)
+                ended = self.restore_and_write(loaded.job, loaded.content, worker, result, finish)
             except Stopped:
                 return
             except LeftAlone as reason:
@@ -225,7 +227,9 @@ class FolderRun:
         content = self.handling.decode(data, name, self.handling.max_pixels)
         if job.output == STREAM and self.stream_format is None:
             self.stream_format = own_format(job.source, data)
-        return Loaded(with_source(content, job.source), (began, self.now()))
+        mark = job.mark and with_source(job.mark, hash_of(data))
+        content = of_file(content, job.source)
+        return Loaded(replace(job, mark=mark), content, (began, self.now()))
 
     def restore(self, job: Job, content: Picture | Animation, worker: Worker) -> Content:
         """A picture, or those frames of an animation that will be kept, by the worker's model."""
@@ -361,7 +365,7 @@ def failed(result: Result, error: Exception) -> Result:
     return replace(result, status="failed", error=reason, cause=error, output_size=None)
 
 
-def with_source(content: Picture | Animation, source: Path) -> Picture | Animation:
+def of_file(content: Picture | Animation, source: Path) -> Picture | Animation:
     """The same, knowing its file."""
     if isinstance(content, Animation):
         return replace(content, frames=tuple(replace(f, source=source) for f in content.frames))

@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from adacode_cli.errors import UsageError
 from adacode_cli.images.formats import BY_SUFFIX, Format, add_plugin, format_of
+from adacode_cli.images.mark import DIGITS, hash_file, hash_of, same_settings, source_in
 from adacode_cli.images.naming import (
     STREAM,
     Choice,
@@ -22,13 +24,18 @@ from adacode_cli.images.naming import (
     once,
     real,
 )
+from adacode_cli.images.picture import PictureError
 from adacode_cli.images.write import Encoding, check_encoding
 from adacode_cli.restore.result import Result
 
 
 @dataclass(frozen=True)
 class Job:
-    """One picture to restore; mark: what tells its result from others, see ``fingerprint``."""
+    """One picture to restore.
+
+    mark: what tells its result from others, see ``fingerprint``; once its source is read,
+    from those of other sources, too.
+    """
 
     source: Path
     output: Path
@@ -151,12 +158,18 @@ def trouble_with(source: Path, output: Path, read_from: set[Path]) -> str | None
 
 def trouble_with_existing(job: Job) -> str | None:
     """Why an output that is there is in the way; None if it is this job's, done before."""
-    trouble = why_not_done(job) if job.skip else f"{job.output}: exists already"
+    try:
+        trouble = why_not_done(job) if job.skip else f"{job.output}: exists already"
+    except PictureError as error:
+        return str(error)
     return f"{trouble}; use --force to overwrite it" if trouble else None
 
 
 def why_not_done(job: Job) -> str | None:
-    """Why an existing output isn't what would be made now; None if it is, as far as it tells."""
+    """Why an existing output isn't what would be made now; None if it is, as far as it tells.
+
+    Raises ``PictureError`` where that can't be found out.
+    """
     from adacode_cli.images.metadata import read_mark
 
     output, form = job.output, format_of(job.output)
@@ -168,9 +181,24 @@ def why_not_done(job: Job) -> str | None:
     mark = read_mark(output)
     if mark is None:
         return f"{output}: exists, and nothing in it says that it was made by this command"
-    if mark.split()[1:] != job.mark.split()[1:]:
+    if not same_settings(mark, job.mark):
         return f"{output}: exists, made with other settings or weights"
+    if (source := source_in(mark)) and source != (source_in(job.mark) or source_of(job.source)):
+        return f"{output}: exists, made from another picture, or this one before it was changed"
     return None
+
+
+def source_of(path: Path) -> str:
+    """What a result will say about its source; one that comes through a pipe is over then.
+
+    Raises ``PictureError``.
+    """
+    if path == STREAM:
+        return hash_of(sys.stdin.buffer.read())
+    try:
+        return hash_file(path)[:DIGITS]
+    except OSError as error:
+        raise PictureError(f"{path}: can't be read ({error.strerror})") from error
 
 
 def taken_by_name(settled: list[Result]) -> list[str]:
@@ -193,12 +221,3 @@ def fingerprint(command: str, weights: str, settings: Mapping[str, object]) -> s
 
     content = json.dumps([command, weights, settings], sort_keys=True, default=str)
     return f"{__version__} {command} {hashlib.sha256(content.encode()).hexdigest()[:16]}"
-
-
-def hash_file(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
