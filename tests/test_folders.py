@@ -268,6 +268,24 @@ def test_earlier_results_beside_their_photos_are_left_out_of_folders(
     ) == len(["b.png", "b.jpg"])
 
 
+def test_earlier_results_in_folders_below_are_left_out(tmp_path: Path, adacode: Command) -> None:
+    touched = ("a.jpg", "a.png", "A.PNG", "sub/b.png", "done/b_x2.png")  # the last: somebody's own
+    for name in touched:
+        (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
+        make_photo(12, 8).save(tmp_path / "in" / name)
+    for words in (("in",), ("in/sub",), ("in", "--scale", "2")):
+        adacode("sr", *words, "-o", "in/done", *TINY)
+    assert len(tree(tmp_path / "in" / "done")) == 1 + 3 + 1 + 3
+    planned = adacode("sr", "in", "-r", "-o", "out", "--dry-run", *TINY).stdout
+    assert sorted(line.split()[0] for line in planned.splitlines()) == sorted(
+        f"in/{name}" for name in touched
+    )
+    named = adacode("sr", "in/done/b_x4.png", "in", "-r", "-o", "out", "--dry-run", *TINY).stdout
+    assert len(named.splitlines()) == len(touched) + 1
+    filled = adacode("sr", "in/done", "-o", "out", "--dry-run", *TINY).stdout
+    assert len(filled.splitlines()) == 8  # without their photos
+
+
 def test_earlier_results_are_done_where_they_are_asked_for(
     tmp_path: Path, adacode: Command
 ) -> None:

@@ -11,10 +11,12 @@ from PIL import ExifTags, Image, ImageCms
 
 from adacode_cli.errors import UsageError
 from adacode_cli.images.alpha import fill_transparent
-from adacode_cli.images.naming import find, name_outputs
+from adacode_cli.images.mark import hash_of, with_source
+from adacode_cli.images.naming import Choice, find
+from adacode_cli.images.outputs import name_outputs
 from adacode_cli.images.picture import PictureError
 from adacode_cli.images.read import read
-from adacode_cli.images.write import write
+from adacode_cli.images.write import Encoding, write
 from tests.conftest import make_photo
 
 
@@ -141,6 +143,56 @@ def test_inputs_that_differ_by_extension_keep_both_results(tmp_path: Path) -> No
         make_photo(8, 8).save(tmp_path / name)
     names = name_outputs(find([tmp_path]), tmp_path / "out", "_x4")
     assert sorted(p.name for p in names.values()) == ["a_jpg_x4.png", "a_png_x4.png", "b_x4.png"]
+
+
+def names_of(folder: Path, out: Path | None) -> list[str]:
+    names = name_outputs(find([folder], Choice(recursive=True)), out, "_x4")
+    return [path.relative_to(out or folder).as_posix() for path in names.values()]
+
+
+def touch(folder: Path, *names: str) -> None:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+
+
+@pytest.mark.parametrize("out", ["out", None])
+def test_names_differ_on_file_systems_that_see_no_case(out: str | None, tmp_path: Path) -> None:
+    touch(tmp_path / "in", "A.JPG", "a.jpg", "b.PNG", "\u00e9.png", "e\u0301.png", "c.png")
+    found = names_of(tmp_path / "in", tmp_path / out if out else None)
+    names = ["A_JPG_x4.png", "a_jpg-2_x4.png", "b_x4.png", "c_x4.png"]
+    assert found == [*names, "e\u0301_png_x4.png", "\u00e9_png-2_x4.png"]
+
+
+def test_folders_that_differ_by_case_keep_both_results(tmp_path: Path) -> None:
+    touch(tmp_path / "in", "A/x.png", "a/x.png")
+    there = names_of(tmp_path / "in", tmp_path / "out")
+    assert there == ["A/x_png_x4.png", "a/x_png-2_x4.png"]
+    assert names_of(tmp_path / "in", None) == ["A/x_x4.png", "a/x_x4.png"]
+
+
+def test_a_name_that_is_taken_has_a_number(tmp_path: Path) -> None:
+    touch(tmp_path / "in", "A.JPG", "a.jpg", "a.png", "a_jpg.png", "a_jpg-2.png")
+    assert names_of(tmp_path / "in", tmp_path / "out") == [
+        "A_JPG-3_x4.png",
+        "a_jpg-4_x4.png",
+        "a_png_x4.png",
+        "a_jpg-2_x4.png",
+        "a_jpg_x4.png",
+    ]
+
+
+def test_a_result_keeps_its_name_when_a_namesake_arrives(tmp_path: Path) -> None:
+    make_photo(8, 8).save(tmp_path / "p.jpg")
+    mark = with_source("1 sr 2", hash_of((tmp_path / "p.jpg").read_bytes()))
+    write(read(tmp_path / "p.jpg"), tmp_path / "out" / "p_x4.png", Encoding(mark=mark))
+    make_photo(8, 8, 1).save(tmp_path / "p.png")
+    found = find([tmp_path])
+    names = name_outputs(found, tmp_path / "out", "_x4")
+    assert [p.name for p in names.values()] == ["p_x4.png", "p_png_x4.png"]
+    make_photo(8, 8, 2).save(tmp_path / "p.jpg")
+    names = name_outputs(found, tmp_path / "out", "_x4")
+    assert [p.name for p in names.values()] == ["p_jpg_x4.png", "p_png_x4.png"]
 
 
 def test_two_inputs_never_share_an_output(tmp_path: Path) -> None:

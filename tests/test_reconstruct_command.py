@@ -108,6 +108,16 @@ def test_a_folder_has_codes_and_maps_in_folders(tmp_path: Path, adacode: Command
 
 
 @pytest.mark.usefixtures("prior")
+def test_a_long_name_has_room_for_both_files_of_a_map(tmp_path: Path, adacode: Command) -> None:
+    for name in ("ab" * 125 + "a.png", "ab" * 125 + "b.png"):
+        make_photo(40, 32).save(tmp_path / name)
+        adacode("reconstruct", name, *USE, "-o", "out", "--weight-map", "maps")
+    names = sorted(path.name for path in (tmp_path / "maps").iterdir())
+    stems = {name.removesuffix(".png").removesuffix(".weights.npz") for name in names}
+    assert len(names) == 2 * len(stems) == 4
+
+
+@pytest.mark.usefixtures("prior")
 def test_usage_and_perplexity_are_those_of_the_codes(tmp_path: Path, adacode: Command) -> None:
     make_photo(80, 64).save(tmp_path / "a.png")
     done = adacode("reconstruct", "a.png", *USE, "--codes", "a.npz", "--json")

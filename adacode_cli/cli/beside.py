@@ -40,12 +40,16 @@ class Beside:
         return path
 
 
-def beside(given: PictureOptions, option: str, where: Path | None, suffix: str) -> Beside:
+def beside(
+    given: PictureOptions, option: str, where: Path | None, suffix: str, longest: str = ""
+) -> Beside:
     """One file as named for one picture; for several a folder, each named after its picture.
 
+    longest: what a name must have room for, if another file has it with a longer suffix.
     Raises ``UsageError``.
     """
-    from adacode_cli.images.naming import Choice, find, name_outputs
+    from adacode_cli.images.naming import Choice, find
+    from adacode_cli.images.outputs import name_outputs
 
     if where is None:
         return Beside(option, {}, given.force)
@@ -64,9 +68,10 @@ def beside(given: PictureOptions, option: str, where: Path | None, suffix: str) 
     else:
         if suffix == ".png" and any(s.path.parent.resolve() == where.resolve() for s in sources):
             raise UsageError(f"{option} {where}: the photos are there; name another folder")
-        named = name_outputs(sources, where, "", suffix)
+        ending = longest or suffix
+        named = name_outputs(sources, where, "", ending)
         places = {
-            s.path: p if s.path != STREAM else where / f"stdin{suffix}" for s, p in named.items()
+            s.path: p.with_name(p.name.removesuffix(ending) + suffix) for s, p in named.items()
         }
     refuse_overwriting(places, given.out, f"{option} {where}")
     return Beside(option, places, given.force)

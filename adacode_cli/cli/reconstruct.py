@@ -78,7 +78,7 @@ def reconstruct(
     name = options.weights_for("reconstruct", weights)
     extras = Extras(
         name,
-        beside(pictures, "--weight-map", weight_map, ".png"),
+        beside(pictures, "--weight-map", weight_map, ".png", MAPS),
         beside(pictures, "--codes", codes, NPZ),
     )
 

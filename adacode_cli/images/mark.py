@@ -32,6 +32,11 @@ def hash_of(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()[:DIGITS]
 
 
+def hash_source(path: Path) -> str:
+    """The same by its path. Raises ``OSError``."""
+    return hash_file(path)[:DIGITS]
+
+
 def hash_file(path: Path) -> str:
     """SHA-256 of a file, in hexadecimal. Raises ``OSError``."""
     digest = hashlib.sha256()

@@ -1,4 +1,4 @@
-"""Which files are meant, and what their results are called."""
+"""Which files are meant, and what a result is called."""
 
 from __future__ import annotations
 
@@ -6,13 +6,12 @@ import glob
 import hashlib
 import os
 import re
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
 
-from adacode_cli.errors import UsageError
 from adacode_cli.images.formats import BY_SUFFIX, SUFFIXES, add_plugin, format_of
 from adacode_cli.images.metadata import read_mark
 from adacode_cli.images.picture import PictureError
@@ -21,6 +20,7 @@ from adacode_cli.images.wanted_size import SUFFIX
 STREAM = Path("-")  # standard input, or standard output
 INPAINTED, RECONSTRUCTED = "_inpainted", "_reconstructed"
 ENDING = re.compile(rf"({SUFFIX}|{INPAINTED}|{RECONSTRUCTED})$")  # of a result's stem
+NUMBER = re.compile(rf"-\d+(({SUFFIX}|{INPAINTED}|{RECONSTRUCTED})\.[^.]*)$")  # of a name
 LONGEST = 255  # bytes in a name on every usual file system
 # Windows opens devices by these names, whatever follows after a dot.
 RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³]) *(\.|$)", re.IGNORECASE)
@@ -116,7 +116,7 @@ def hidden(path: Path, root: Path) -> bool:
 
 
 def earlier_results(photos: list[Path]) -> set[Path]:
-    """Those that this program made of another one of them, beside it, with any settings.
+    """Those that this program made of another one of them, wherever they lie, however made.
 
     A file is opened only where its name says so.
     """
@@ -127,15 +127,16 @@ def earlier_results(photos: list[Path]) -> set[Path]:
     return {
         path
         for (suffix, form), paths in named.items()
-        for path in results_of(photos, suffix, form).intersection(paths)
-        if made_here(path)
+        for names in [names_of_results(photos, suffix, form)]
+        for path in paths
+        if names & {path.name, NUMBER.sub(r"\1", path.name)} and made_here(path)
     }
 
 
-def results_of(photos: list[Path], suffix: str, form: str) -> set[Path]:
-    """What their results beside them may be called."""
+def names_of_results(photos: list[Path], suffix: str, form: str) -> set[str]:
+    """What their results may be called."""
     return {
-        output_path(Source(photo), None, suffix, form, extension=extension)
+        output_path(Source(photo), None, suffix, form, extension=extension).name
         for photo in photos
         for extension in (False, True)
     }
@@ -153,66 +154,16 @@ def made_here(path: Path) -> bool:
     return read_mark(path) is not None
 
 
-def name_outputs(
-    sources: list[Source], out: Path | None, suffix: str, form: str = ".png"
-) -> dict[Source, Path]:
-    """Source → its output: NAME + suffix + form, beside it or in ``out``, the tree kept.
-
-    form: a file suffix, or 'same' for the source's own. One named file may go to a file of
-    the user's choice: ``out`` with a picture's suffix. Two inputs that differ only by
-    extension keep it in the name. A found picture that is itself the result of another
-    one, or lies in ``out``, is left out; so is a link to a picture that has the same output
-    already. Raises ``UsageError`` when two inputs still have one output.
-    """
-    if out == STREAM or (out is not None and is_file_name(out) and len(sources) == 1):
-        return dict.fromkeys(sources, out)
-    sources = [source for source in sources if not lies_in(source, out)]
-    plain = without_namesakes({s: output_path(s, out, suffix, form) for s in sources})
-    counts = Counter(real(path) for path in plain.values())
-    names = {
-        s: path
-        if path == STREAM or counts[real(path)] == 1
-        else output_path(s, out, suffix, form, extension=True)
-        for s, path in plain.items()
-    }
-    results = {real(path) for path in (*plain.values(), *names.values())}
-    names = {s: p for s, p in names.items() if not (s.found and real(s.path) in results)}
-    refuse_shared(names)
-    return names
-
-
-def without_namesakes(names: dict[Source, Path]) -> dict[Source, Path]:
-    """Without links to a photo that has the same output already."""
-    first: dict[tuple[Path, Path], Source] = {}
-    for source, path in names.items():
-        first.setdefault((real(source.path), real(path)), source)
-    return {source: names[source] for source in first.values()}
-
-
-def lies_in(source: Source, out: Path | None) -> bool:
-    """Whether a picture was found in the folder of results, below the folder that was named."""
-    if out is None or source.root is None or real(out) == real(source.root):
-        return False
-    below = real(out).is_relative_to(real(source.root))
-    return below and real(source.path).is_relative_to(real(out))
-
-
-def refuse_shared(names: dict[Source, Path]) -> None:
-    """Raise ``UsageError`` when two inputs have one output."""
-    taken: dict[Path, Source] = {}
-    for source, path in names.items():
-        other = taken.setdefault(real(path), source)
-        if other is not source:
-            raise UsageError(
-                f"{other.path} and {source.path} would both become {path}; "
-                "restore them into different folders"
-            )
-
-
 def output_path(
-    source: Source, out: Path | None, suffix: str, form: str, *, extension: bool = False
+    source: Source,
+    out: Path | None,
+    suffix: str,
+    form: str,
+    *,
+    extension: bool = False,
+    number: int = 1,
 ) -> Path:
-    """photo.jpg → photo_x4.png, or photo_jpg_x4.png with its extension."""
+    """photo.jpg → photo_x4.png; photo_jpg_x4.png with its extension; photo_jpg-2_x4.png."""
     path = source.path
     if path == STREAM:
         return STREAM if out is None else out / f"stdin{suffix}{form}"
@@ -221,6 +172,7 @@ def output_path(
         below = path.parent.relative_to(source.root) if source.root else Path()
         folder = out.joinpath(*(unreserved(part) for part in below.parts))
     stem = f"{path.stem}_{path.suffix[1:]}" if extension else path.stem
+    stem += f"-{number}" if number > 1 else ""
     own = path.suffix.lower() if path.suffix.lower() in BY_SUFFIX else ".png"
     return folder / unreserved(fitting(stem, suffix + (own if form == "same" else form)))
 

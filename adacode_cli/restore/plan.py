@@ -12,7 +12,7 @@ from pathlib import Path
 
 from adacode_cli.errors import UsageError
 from adacode_cli.images.formats import BY_SUFFIX, Format, add_plugin, format_of
-from adacode_cli.images.mark import DIGITS, hash_file, hash_of, same_settings, source_in
+from adacode_cli.images.mark import hash_of, hash_source, same_settings, source_in
 from adacode_cli.images.naming import (
     STREAM,
     Choice,
@@ -20,10 +20,10 @@ from adacode_cli.images.naming import (
     find_one,
     is_file_name,
     is_pattern,
-    name_outputs,
     once,
     real,
 )
+from adacode_cli.images.outputs import name_outputs
 from adacode_cli.images.picture import PictureError
 from adacode_cli.images.write import Encoding, check_encoding
 from adacode_cli.restore.result import Result
@@ -196,7 +196,7 @@ def source_of(path: Path) -> str:
     if path == STREAM:
         return hash_of(sys.stdin.buffer.read())
     try:
-        return hash_file(path)[:DIGITS]
+        return hash_source(path)
     except OSError as error:
         raise PictureError(f"{path}: can't be read ({error.strerror})") from error
 

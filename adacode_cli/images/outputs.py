@@ -1,0 +1,139 @@
+"""What each result is called, no two alike."""
+
+from __future__ import annotations
+
+import itertools
+import unicodedata
+from collections import Counter
+from pathlib import Path
+
+from adacode_cli.errors import UsageError
+from adacode_cli.images.formats import BY_SUFFIX
+from adacode_cli.images.mark import hash_source, source_in
+from adacode_cli.images.metadata import read_mark
+from adacode_cli.images.naming import (
+    STREAM,
+    Source,
+    is_file_name,
+    made_here,
+    output_path,
+    place_of,
+    real,
+)
+
+
+def name_outputs(
+    sources: list[Source], out: Path | None, suffix: str, form: str = ".png"
+) -> dict[Source, Path]:
+    """Source → its output: NAME + suffix + form, beside it or in ``out``, the tree kept.
+
+    form: a file suffix, or 'same' for the source's own. One named file may go to a file of
+    the user's choice: ``out`` with a picture's suffix. Inputs that would share an output keep
+    their extension in the name; those that still would, or that differ only in ways that not
+    every file system sees, have a number. A found picture that is itself the result of another
+    one, or lies in ``out``, is left out; so is a link to a picture that has the same output
+    already. Raises ``UsageError`` when inputs of two folders have one name.
+    """
+    if out == STREAM or (out is not None and is_file_name(out) and len(sources) == 1):
+        return dict.fromkeys(sources, out)
+    sources = [source for source in sources if not lies_in(source, out)]
+    plain = without_namesakes({s: output_path(s, out, suffix, form) for s in sources})
+    longer = with_extension(plain, out, suffix, form)
+    results = {real(path) for path in (*plain.values(), *longer.values())}
+    plain = {s: p for s, p in plain.items() if not (s.found and real(s.path) in results)}
+    longer = with_extension(plain, out, suffix, form)
+    refuse_namesakes(longer)
+    names = {s: p for s, p in plain.items() if s not in longer} | kept(plain, longer, out)
+    taken = {key_of(path, out) for path in names.values()}
+    for source in longer:
+        if source not in names:
+            names[source] = numbered(source, out, suffix, form, taken)
+            taken.add(key_of(names[source], out))
+    return {source: names[source] for source in plain}
+
+
+def with_extension(
+    plain: dict[Source, Path], out: Path | None, suffix: str, form: str
+) -> dict[Source, Path]:
+    """Those that share an output, and what it is called with the extension in it."""
+    counts = Counter(key_of(path, out) for path in plain.values())
+    return {
+        source: output_path(source, out, suffix, form, extension=True)
+        for source, path in plain.items()
+        if path != STREAM and counts[key_of(path, out)] > 1
+    }
+
+
+def kept(
+    plain: dict[Source, Path], shared: dict[Source, Path], out: Path | None
+) -> dict[Source, Path]:
+    """Of those that share an output, whose result is there under that name; the first of each."""
+    names: dict[str, tuple[Source, Path]] = {}
+    for source in shared:
+        path = plain[source]
+        if key_of(path, out) not in names and is_made_from(path, source.path):
+            names[key_of(path, out)] = source, path
+    return dict(names.values())
+
+
+def is_made_from(path: Path, source: Path) -> bool:
+    """Whether a file is there and says that this program made it of ``source``."""
+    if path.suffix.lower() not in BY_SUFFIX or not path.is_file() or not made_here(path):
+        return False
+    recorded = source_in(read_mark(path) or "")
+    try:
+        return recorded is not None and recorded == hash_source(source)
+    except OSError:  # said when it is read
+        return False
+
+
+def numbered(source: Source, out: Path | None, suffix: str, form: str, taken: set[str]) -> Path:
+    """The first name with the source's extension in it that isn't taken."""
+    names = (
+        output_path(source, out, suffix, form, extension=True, number=number)
+        for number in itertools.count(1)
+    )
+    return next(path for path in names if key_of(path, out) not in taken)
+
+
+def key_of(path: Path, out: Path | None) -> str:
+    """The same for outputs that some file system takes for one: by case, or how an é is made.
+
+    Below ``out`` folders are yet to be made; those of the sources are there.
+    """
+    path = real(path)
+    return folded(str(path)) if out else str(path.with_name(folded(path.name)))
+
+
+def folded(name: str) -> str:
+    """Without the differences that some file systems don't see."""
+    decomposed = unicodedata.normalize("NFD", name).casefold()
+    return unicodedata.normalize("NFC", decomposed)
+
+
+def without_namesakes(names: dict[Source, Path]) -> dict[Source, Path]:
+    """Without links to a photo that has the same output already."""
+    first: dict[tuple[Path, Path], Source] = {}
+    for source, path in names.items():
+        first.setdefault((real(source.path), real(path)), source)
+    return {source: names[source] for source in first.values()}
+
+
+def lies_in(source: Source, out: Path | None) -> bool:
+    """Whether a picture was found in the folder of results, below the folder that was named."""
+    if out is None or source.root is None or real(out) == real(source.root):
+        return False
+    below = real(out).is_relative_to(real(source.root))
+    return below and real(source.path).is_relative_to(real(out))
+
+
+def refuse_namesakes(names: dict[Source, Path]) -> None:
+    """Raise ``UsageError`` when inputs of two folders have one output."""
+    taken: dict[Path, Source] = {}
+    for source, path in names.items():
+        other = taken.setdefault(real(path), source)
+        if place_of(other.path).parent != place_of(source.path).parent:
+            raise UsageError(
+                f"{other.path} and {source.path} would both become {path}; "
+                "restore them into different folders"
+            )
