@@ -171,6 +171,14 @@ def test_a_result_that_cannot_say_how_it_was_made_is_taken_by_its_name(
     assert "2 done before" in again
 
 
+def test_a_slash_says_that_it_is_a_folder(tmp_path: Path, adacode: Command) -> None:
+    make_photo(12, 8).save(tmp_path / "a.png")
+    assert adacode("sr", "a.png", "-o", "new.png/", *TINY).stdout == "new.png/a_x4.png\n"
+    (tmp_path / "there.png").touch()
+    refused = adacode("sr", "a.png", "-o", "there.png/", *TINY, check=1).stderr
+    assert "there.png/a_x4.png: nothing can be written into" in refused
+
+
 def test_a_link_to_nothing_is_in_the_way(tmp_path: Path, adacode: Command) -> None:
     (tmp_path / "out").mkdir()
     for name, suffix in (("a", "png"), ("b", "bmp")):

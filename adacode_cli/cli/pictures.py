@@ -28,6 +28,13 @@ Size = tuple[int, int]  # width and height
 FILES, SCRIPTS, DEVICES = "Files and folders", "Scripts", "Devices"
 
 
+def as_written(word: str) -> Path:
+    """A path, which knows whether a slash at its end said that it is a folder."""
+    from adacode_cli.images import naming
+
+    return naming.as_written(word)
+
+
 @dataclass(frozen=True)
 class PictureOptions:
     """The shared options, as the user gave them."""
@@ -39,7 +46,11 @@ class PictureOptions:
     out: Annotated[
         Path | None,
         typer.Option(
-            "-o", "--out", help="File, folder or - (standard output); else beside each input."
+            "-o",
+            "--out",
+            metavar="PATH",
+            parser=as_written,
+            help="File, folder or - (standard output); else beside each input.",
         ),
     ] = None
     recursive: Annotated[

@@ -26,6 +26,10 @@ LONGEST = 255  # bytes in a name on every usual file system
 RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³]) *(\.|$)", re.IGNORECASE)
 
 
+class Folder(type(Path())):  # type: ignore[misc]
+    """A path that was written with a slash at its end, which says what it is to be."""
+
+
 @dataclass(frozen=True)
 class Source:
     """An input, and the folder it was found in; None if the user named it."""
@@ -192,6 +196,11 @@ def fitting(stem: str, ending: str) -> str:
     return raw[: room - 9].decode("utf-8", "ignore") + "-" + digest + ending
 
 
+def as_written(word: str) -> Path:
+    """A path of the command line, a ``Folder`` if it ends in a slash."""
+    return Folder(word) if word.endswith(tuple(filter(None, (os.sep, os.altsep)))) else Path(word)
+
+
 def is_file_name(out: Path) -> bool:
-    """Whether ``-o`` names a file: a picture's suffix, and not a folder that is there."""
-    return out.suffix.lower() in SUFFIXES and not out.is_dir()
+    """Whether ``-o`` names a file: a picture's suffix, no slash behind, and no folder there."""
+    return out.suffix.lower() in SUFFIXES and not isinstance(out, Folder) and not out.is_dir()
