@@ -9,6 +9,7 @@ import typer
 
 from adacode_cli.cli import options, problems
 from adacode_cli.cli.progress import new_progress
+from adacode_cli.cli.report import tell
 from adacode_cli.errors import UsageError
 from adacode_cli.model.config import usual_scale
 
@@ -39,7 +40,7 @@ def degrade(
 
     protocol = Protocol(task, factor, damage, seed)
     failed = 0
-    with new_progress("{task.completed} photos") as progress:
+    with new_progress("photos: {task.completed}") as progress:
         bar = progress.add_task("", total=None)
         for result in write_test_set(photos, out, protocol, force=force):
             progress.advance(bar)
@@ -47,6 +48,6 @@ def degrade(
                 problems.complain(str(result))
                 failed += 1
             else:
-                print(result, flush=True)
+                tell(str(result))
     if failed:
         raise typer.Exit(1)

@@ -12,6 +12,7 @@ import typer
 
 from adacode_cli.cli import options, problems
 from adacode_cli.cli.progress import new_progress
+from adacode_cli.cli.visible import visible
 from adacode_cli.errors import UsageError
 from adacode_cli.restore.inpainting.choice import DEFAULT, Texture
 
@@ -115,7 +116,7 @@ def collect(
     from adacode_cli.evaluation.sheet import detail_row, save_sheet
 
     scored, rows, failed, misused = [], [], 0, False
-    with new_progress("{task.completed} photos") as progress:
+    with new_progress("photos: {task.completed}") as progress:
         task = progress.add_task("", total=None)
         for result in results:
             progress.advance(task)
@@ -158,8 +159,9 @@ def show_table(means: dict[str, Scores], title: str) -> None:
     """A row per method, the metrics as columns, on stdout."""
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
-    table = Table(title=title)
+    table = Table(title=Text(visible(title), style="table.title"))
     table.add_column("")
     metrics = next(iter(means.values()))
     for metric in metrics:

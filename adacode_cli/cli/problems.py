@@ -18,12 +18,14 @@ from typing import ParamSpec, TypeVar
 
 import typer
 
+from adacode_cli.cli.visible import joined, visible
 from adacode_cli.errors import UsageError
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 EXPECTED = (OSError, ValueError, FloatingPointError, MemoryError)
+OURS = frozenset({"adacode_cli", "builtins"})  # where errors come from that are written here
 INTERRUPTED = 130
 debug = False  # set by the program's own --debug
 quiet = False  # set by a command's --quiet: only errors are said
@@ -108,7 +110,16 @@ def complain(message: str, cause: BaseException | None = None) -> None:
     if debug and cause is not None:
         told = "".join(traceback.format_exception(cause))
         print(without_secrets(told), file=sys.stderr, flush=True)
-    print_line(f"error: {message}")
+    print_line(f"error: {in_one_line(message, cause)}")
+
+
+def in_one_line(message: str, cause: BaseException | None) -> str:
+    """``message``, in which a library's words have no lines of their own; a name keeps its."""
+    while cause is not None:
+        if isinstance(cause, RuntimeError) or type(cause).__module__.split(".")[0] not in OURS:
+            message = message.replace(str(cause), joined(str(cause)))
+        cause = cause.__cause__
+    return message
 
 
 def say(message: str) -> None:
@@ -119,9 +130,8 @@ def say(message: str) -> None:
 
 def print_line(message: str) -> None:
     """One line on stderr, with nothing in it that a terminal would obey, and no secret."""
-    line = without_secrets(" ".join(message.split()))
-    plain = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in line)
-    print(f"adacode: {plain}\n", end="", file=sys.stderr, flush=True)  # in one piece
+    line = visible(without_secrets(message.strip()))
+    print(f"adacode: {line}\n", end="", file=sys.stderr, flush=True)  # in one piece
 
 
 def without_secrets(text: str) -> str:
@@ -145,7 +155,7 @@ class Lines(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Say it."""
-        say(record.getMessage())
+        say(joined(record.getMessage()))
 
 
 def show_logs() -> None:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from adacode_cli.cli.visible import visible
 from adacode_cli.training.names import LOSSES
 
 if TYPE_CHECKING:
@@ -17,23 +18,28 @@ SHOWN = (*LOSSES, "discriminator", "valid/psnr", "images_per_second", "waiting")
 
 
 def new_progress(description: str, *, hidden: bool = False) -> Progress:
-    """A bar on stderr; none if it is ``hidden``, or without a terminal."""
+    """A bar on stderr; none if it is ``hidden``, or without a terminal.
+
+    The figures keep their place, however long the description is. What is printed meanwhile
+    comes above the bar, in lines as long as they are.
+    """
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
     from rich.progress import TimeRemainingColumn as Remaining
+    from rich.table import Column
 
-    console = Console(stderr=True)
     columns = (
         TextColumn("{task.percentage:>3.0f} %"),
-        BarColumn(),
+        BarColumn(bar_width=None, table_column=Column(ratio=1)),
         TimeElapsedColumn(),
         Remaining(),
-        TextColumn(description),
+        TextColumn(description, markup=False, table_column=Column(ratio=2, no_wrap=True)),
     )
     return Progress(
         *columns,
-        console=console,
-        disable=hidden or not console.is_terminal,
+        console=Console(stderr=True, soft_wrap=True),
+        disable=hidden or not sys.stderr.isatty(),  # FORCE_COLOR makes no terminal of a file
+        expand=True,
         transient=True,
         redirect_stdout=sys.stdout.isatty(),
     )
@@ -51,7 +57,7 @@ class PictureBar:
     def on_tile(self, source: Path, done: int, of: int) -> None:
         """``done`` of ``of`` tiles of a picture are ready."""
         self.begun[source] = done / of
-        self.show(f"{source.name}, tile {done} of {of}")
+        self.show(f"tile {done} of {of} of {source.name}")
 
     def finished(self, source: Path) -> None:
         """A picture is written, or failed."""
@@ -62,7 +68,7 @@ class PictureBar:
     def show(self, name: str) -> None:
         """Move the bar."""
         completed = self.complete + sum(self.begun.values())
-        self.progress.update(self.task, completed=completed, name=name)
+        self.progress.update(self.task, completed=completed, name=visible(name))
 
 
 @contextmanager
@@ -86,8 +92,8 @@ def training_bar() -> Iterator[Callable[[float, dict[str, float]], None]]:
                 for name, used in figures.items()
                 if name.startswith("usage/")
             )
-            progress.update(task, completed=share, description=line)
-            if not progress.console.is_terminal:
+            progress.update(task, completed=share, description=visible(line))
+            if progress.disable:
                 print(f"{share:4.0%}  {line}", file=sys.stderr, flush=True)
 
         yield report

@@ -6,6 +6,7 @@ import csv
 import enum
 import io
 import json
+import sys
 import time
 from collections import deque
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from adacode_cli.cli import problems
 from adacode_cli.cli.progress import PictureBar, picture_bar
+from adacode_cli.cli.visible import visible
 
 if TYPE_CHECKING:
     from adacode_cli.restore.folder import Worker
@@ -47,9 +49,10 @@ class Report:
 
     @contextmanager
     def bar(self) -> Iterator[None]:
-        """A bar while pictures are being restored."""
+        """A bar while pictures are being restored, unless NULs on a terminal would meet it."""
         jobs = self.planned - len(self.results)
-        with picture_bar(jobs, hidden=problems.quiet) as self.shown:
+        in_the_way = self.output is Output.NULL and sys.stdout.isatty()
+        with picture_bar(jobs, hidden=problems.quiet or in_the_way) as self.shown:
             yield
         self.shown = None
 
@@ -78,14 +81,14 @@ class Report:
             line = self.line_of(self.untold[0])
             self.untold.popleft()
             if line:
-                tell(line, end="")
+                tell(line, end="\0" if self.output is Output.NULL else "\n")
 
     def line_of(self, result: Result) -> str:
-        """A result on standard output, to the end of its line; empty if it isn't told there."""
+        """A result on standard output; empty if it isn't told there."""
         if self.output is Output.JSON:
-            return json.dumps(result.to_json(self.weights)) + "\n"
+            return json.dumps(result.to_json(self.weights))
         if result.status == "done" and self.output is not Output.PICTURE:
-            return f"{result.output}" + ("\0" if self.output is Output.NULL else "\n")
+            return str(result.output)
         return ""
 
     @property
@@ -144,7 +147,12 @@ def write_text(text: str, path: Path) -> None:
 
 
 def tell(text: str, end: str = "\n") -> None:
-    """One piece of the answer, at once and as a whole. Raises ``StdoutError``."""
+    """A line of the answer, at once and as a whole. Raises ``StdoutError``.
+
+    A terminal shows it with nothing in it that it would obey; all else has it as it is.
+    """
+    if sys.stdout.isatty():
+        text = visible(text)
     try:
         # Not echo: rich must see it to make way. And as one text: a launcher's processes aren't
         # buffered, and another's line would come before the end of this one.

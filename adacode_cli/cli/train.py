@@ -13,6 +13,7 @@ from adacode_cli.cli import options
 from adacode_cli.cli.grouped import grouped
 from adacode_cli.cli.problems import explained
 from adacode_cli.cli.progress import training_bar
+from adacode_cli.cli.report import tell
 from adacode_cli.errors import UsageError
 from adacode_cli.model.config import Task, usual_scale
 from adacode_cli.training.settings import SMALLEST, Settings, resolve
@@ -262,7 +263,7 @@ def weighed(text: str) -> tuple[str, float, float | None]:
 def finish(trainer: Trainer) -> None:
     """The weights' path on stdout; 128 + the signal's number if one ended the run."""
     if trainer.accelerator.is_main_process:
-        typer.echo(trainer.result)
+        tell(str(trainer.result))
     trainer.accelerator.end_training()  # or processes may abort when they end, one before the other
     if trainer.stopped_by:
         raise typer.Exit(128 + trainer.stopped_by)

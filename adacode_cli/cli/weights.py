@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from adacode_cli.cli import options, problems
+from adacode_cli.cli import options, problems, report
 from adacode_cli.cli.problems import explained
+from adacode_cli.cli.visible import visible
 from adacode_cli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -46,7 +48,7 @@ def list_weights(as_json: AsJson = False) -> None:
 def pull(names: Names, offline: options.Offline = False) -> None:
     """Fetch weights, or newer ones, into the cache; their paths go to stdout."""
     for _, source in sources(names):
-        typer.echo(source.fetch(fresh=True))
+        report.tell(str(source.fetch(fresh=True)))
 
 
 @app.command()
@@ -91,7 +93,7 @@ def verify(
     for name, source in sources(wanted):
         verdict = judge(source)
         failed |= verdict in {Verdict.DAMAGED, Verdict.MISSING}
-        typer.echo(f"{name}: {verdict.value}")
+        report.tell(f"{name}: {verdict.value}")
     if failed:
         raise typer.Exit(1)
 
@@ -105,7 +107,7 @@ def remove(names: Names) -> None:
         if not removed:
             problems.say(f"{name}: isn't in the cache")
         for path in removed:
-            typer.echo(path)
+            report.tell(str(path))
 
 
 @app.command()
@@ -116,7 +118,7 @@ def path(name: Name) -> None:
     found = source.cached()
     if found is None:
         raise FileNotFoundError(f"{name}: isn't here; 'adacode weights pull {name}' fetches it")
-    typer.echo(found)
+    report.tell(str(found))
 
 
 @app.command()
@@ -134,7 +136,7 @@ def convert(
     from adacode_cli.weights.convert import convert as write
 
     write(source, target, torch.float16 if half else None)
-    typer.echo(target)
+    report.tell(str(target))
 
 
 @app.command()
@@ -154,7 +156,7 @@ def mix(
     from adacode_cli.weights.mix import mix as write
 
     write(first, second, share, target, torch.float16 if half else None)
-    typer.echo(target)
+    report.tell(str(target))
 
 
 def check_target(target: Path, sources: list[Path], *, force: bool) -> None:
@@ -213,8 +215,7 @@ def sources(names: list[str]) -> list[tuple[str, Source]]:
 
 def printable(value: Any) -> str:
     """A value on one line, with nothing in it that a terminal would obey."""
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return "".join(c if c.isprintable() else " " for c in text)
+    return visible(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
 
 
 def show_table(headings: list[str], rows: list[list[str]]) -> None:
@@ -229,4 +230,4 @@ def show_table(headings: list[str], rows: list[list[str]]) -> None:
     for row in rows:
         table.add_row(*(Text(printable(cell)) for cell in row))
     console = Console()
-    (console if console.is_terminal else Console(width=200)).print(table)
+    (console if sys.stdout.isatty() else Console(width=200)).print(table)
