@@ -6,6 +6,7 @@ import warnings
 
 import torch
 
+from adacode_cli.counted import counted
 from adacode_cli.errors import UsageError
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -34,7 +35,8 @@ def resolve_device(name: str | torch.device) -> torch.device:
         raise DeviceError("no mps device on this machine; use --device cpu")
     if kind == "cuda" and int(index or 0) >= torch.cuda.device_count():
         raise DeviceError(
-            f"{name}: this machine has {torch.cuda.device_count()} CUDA devices; use --device cpu"
+            f"{name}: this machine has {counted(torch.cuda.device_count(), 'CUDA device')};"
+            " use --device cpu"
         )
     return torch.device(name)
 

@@ -15,7 +15,7 @@ from adacode_cli.images.mark import hash_of, with_source
 from adacode_cli.images.naming import Choice, find
 from adacode_cli.images.outputs import name_outputs
 from adacode_cli.images.picture import PictureError
-from adacode_cli.images.read import read
+from adacode_cli.images.read import read, read_size
 from adacode_cli.images.write import Encoding, write
 from tests.conftest import make_photo
 
@@ -115,12 +115,20 @@ def test_a_wrong_profile_costs_no_picture(tmp_path: Path) -> None:
     assert "from CMYK to sRGB" in note
 
 
-@pytest.mark.parametrize("content", [b"", b"not a picture", b"\x89PNG\r\n\x1a\n broken"])
-def test_what_is_no_picture_is_one_clear_error(content: bytes, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"", r"is empty \(0 bytes\)"),
+        (b"not a picture", "not a picture in a format"),
+        (b"\x89PNG\r\n\x1a\n broken", ""),
+    ],
+)
+def test_what_is_no_picture_is_one_clear_error(content: bytes, says: str, tmp_path: Path) -> None:
     path = tmp_path / "bad.png"
     path.write_bytes(content)
-    with pytest.raises(PictureError, match=r"bad\.png"):
-        read(path)
+    for look in (read, read_size):
+        with pytest.raises(PictureError, match=rf"bad\.png: .*{says}"):
+            look(path)
 
 
 def test_a_truncated_photo_is_an_error(tmp_path: Path) -> None:

@@ -20,8 +20,8 @@ from PIL import Image
 from adacode_cli.cli import problems
 from adacode_cli.cli.config import commands_of
 from adacode_cli.cli.main import app
-from adacode_cli.cli.report import tell
-from adacode_cli.restore.folder import own_format
+from adacode_cli.cli.report import tell, tell_time
+from adacode_cli.restore.folder import Worker, own_format
 from tests.conftest import Command, environment, make_photo, rows, tree
 
 ROOT = Path(__file__).parents[1]
@@ -428,6 +428,23 @@ def test_a_line_is_written_in_one_piece(monkeypatch: pytest.MonkeyPatch) -> None
         assert [text for text in written if text] == [
             f"{'adacode: ' * (name == 'stderr')}all of it\n"
         ]
+
+
+@pytest.mark.parametrize(
+    ("pixels", "pictures", "says"),
+    [
+        (96, 1, "1 picture of 96 pixels"),
+        (1, 1, "1 picture of 1 pixel"),
+        (12_000_000, 2, "2 pictures of 12.00 megapixels"),
+    ],
+)
+def test_what_would_be_done_is_counted(
+    pixels: int, pictures: int, says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tell_time(Worker(lambda picture, _: picture, "cpu"), pixels, pictures, 1)
+    told = capsys.readouterr().err
+    assert told.startswith(f"adacode: {says}: about ")
+    assert "about 0.0 s" not in told
 
 
 def test_what_standard_input_is_called(tmp_path: Path, adacode: Command) -> None:

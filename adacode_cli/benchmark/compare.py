@@ -9,6 +9,7 @@ from adacode_cli.benchmark.apart import Step
 from adacode_cli.benchmark.measure import time_picture
 from adacode_cli.benchmark.setting import Extent, Setting, make_picture
 from adacode_cli.benchmark.spread import Spread
+from adacode_cli.counted import counted
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Comparison:
         (least, largest), (low, high) = self.ratios.range, self.ratios.quartiles
         return (
             f"{self.first}: {self.ratios.median:.2f} times as fast as {self.second}"
-            f" ({len(self.ratios.values)} pairs in turn: {least:.2f} to {largest:.2f},"
+            f" ({counted(len(self.ratios.values), 'pair')} in turn: {least:.2f} to {largest:.2f},"
             f" the middle half {low:.2f} to {high:.2f})"
         )
 

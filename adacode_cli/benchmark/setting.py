@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from adacode_cli.counted import counted
 from adacode_cli.device import (
     PRECISION_NAMES,
     keep_fp32_exact,
@@ -40,7 +41,7 @@ class Setting:
     @property
     def place(self) -> str:
         """The device; of a CPU, how many threads."""
-        many = f", {self.threads} thread{'s' * (self.threads > 1)}" if self.device == "cpu" else ""
+        many = f", {counted(self.threads, 'thread')}" if self.device == "cpu" else ""
         return f"{self.device}{many}"
 
     def __str__(self) -> str:

@@ -13,6 +13,7 @@ import typer
 from adacode_cli.cli import options, problems
 from adacode_cli.cli.progress import new_progress
 from adacode_cli.cli.visible import visible
+from adacode_cli.counted import counted
 from adacode_cli.errors import UsageError
 from adacode_cli.restore.inpainting.choice import DEFAULT, Texture
 
@@ -144,7 +145,7 @@ def report(scored: list[Scored], title: str, *, as_json: bool) -> None:
         photos = {str(s.photo): in_json(s.methods) for s in scored}
         typer.echo(json.dumps({"mean": in_json(means), "photos": photos}, indent=1))
     else:
-        show_table(means, f"{len(scored)} photos, {title}")
+        show_table(means, f"{counted(len(scored), 'photo')}, {title}")
 
 
 def in_json(methods: dict[str, Scores]) -> dict[str, dict[str, float | None]]:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from adacode_cli.cli import problems
 from adacode_cli.cli.progress import PictureBar, picture_bar
 from adacode_cli.cli.visible import visible
+from adacode_cli.counted import counted
 
 if TYPE_CHECKING:
     from adacode_cli.restore.folder import Worker
@@ -233,15 +234,22 @@ def tell_time(worker: Worker, pixels: int, pictures: int, devices: int) -> None:
             whole(worker.process(Picture(noise), lambda _done, _of: None))
             seconds = time.perf_counter() - began
     except (ValueError, OSError, RuntimeError) as error:
-        problems.say(f"{pictures} pictures; no estimate of the time ({error})")
+        problems.say(f"{counted(pictures, 'picture')}; no estimate of the time ({error})")
         return
     total = duration(seconds * pixels / SAMPLE**2 / devices)
-    what = f"{pictures} pictures of {pixels / 1e6:,.2f} megapixels"
+    what = f"{counted(pictures, 'picture')} of {area(pixels)}"
     problems.say(f"{what}: about {total} on {worker.device}, writing not counted")
 
 
+def area(pixels: int) -> str:
+    """2.50 megapixels; of less than a hundredth of one, 640 pixels."""
+    return f"{pixels / 1e6:,.2f} megapixels" if pixels >= 10_000 else counted(pixels, "pixel")
+
+
 def duration(seconds: float) -> str:
-    """2.5 s, 3 min 10 s, 4 h 5 min."""
+    """2.5 s, 3 min 10 s, 4 h 5 min; of little, 0.02 s."""
+    if seconds < 0.05:
+        return f"{max(seconds, 0.001):.1g} s"
     if seconds < 60:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)

@@ -74,6 +74,8 @@ def decode(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> Picture | An
 
     Pillow's warnings are left to the caller: silencing them is for the whole process.
     """
+    if not data:
+        raise PictureError(f"{name}: is empty (0 bytes)")
     try:
         with open_image(data, name) as image:
             refuse_bomb(image, name, max_pixels)

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from adacode_cli.counted import counted
 from adacode_cli.device import resolve_device, resolve_precision
 from adacode_cli.errors import UsageError
 from adacode_cli.model.adacode import AdaCode
@@ -272,7 +273,7 @@ def list_skipped(skipped: dict[Path, str], out: Path) -> None:
     if skipped:
         listed = out / "skipped.txt"
         listed.write_text("".join(f"{path}: {why}\n" for path, why in skipped.items()))
-        note(f"{len(skipped)} photos are skipped, see {listed}")
+        note(f"skipped: {counted(len(skipped), 'photo')}, see {listed}")
 
 
 def keep_aside(

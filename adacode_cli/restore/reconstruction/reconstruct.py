@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from adacode_cli.counted import counted
 from adacode_cli.model.adacode import AdaCode, indices_of
 from adacode_cli.model.config import CODE_STRIDE
 from adacode_cli.restore.bands.banded import stored
@@ -82,7 +83,8 @@ def check_fit(restorer: Restorer, codes: Codes) -> None:
     """Raise ``CodesError`` where the network has no such codes or they don't fill the picture."""
     books = restorer.model.config.codebooks
     if len(codes.indices) != len(books):
-        raise CodesError(f"codes of {len(codes.indices)} codebooks; the network has {len(books)}")
+        found = counted(len(codes.indices), "codebook")
+        raise CodesError(f"codes of {found}; the network has {len(books)}")
     for book, indices in zip(books, codes.indices, strict=True):
         if indices.max() >= book.codes:
             raise CodesError(f"code {indices.max()} of {book.name}, which has {book.codes}")
