@@ -17,6 +17,7 @@ import pytest
 import typer
 from PIL import Image
 
+from adacode_cli import __version__
 from adacode_cli.cli import problems
 from adacode_cli.cli.config import commands_of
 from adacode_cli.cli.main import app
@@ -387,6 +388,22 @@ def test_all_help_can_be_read_in_80_columns(tmp_path: Path) -> None:
         for part in (command, *command.params):
             for word in (part.help or "").replace("\\[", "[").split():
                 assert word in told, f"{' '.join(names)}: {part.help}"
+
+
+@pytest.mark.parametrize("word", ["--version", "-V"])
+def test_the_version_is_told_whatever_the_settings_say(word: str, tmp_path: Path) -> None:
+    (tmp_path / "config.toml").write_text("[sr\n")
+    code = (
+        "import sys\n"
+        "from adacode_cli.cli.main import app\n"
+        f"app([{word!r}], standalone_mode=False)\n"
+        "assert not {'torch', 'numpy', 'PIL', 'rich'} & set(sys.modules)\n"
+    )
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=True, cwd=tmp_path, env=environment()
+    )
+    assert done.stdout == f"adacode {__version__}\n"
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

@@ -7,9 +7,11 @@ from typing import Annotated
 
 import typer
 
+from adacode_cli import __version__
 from adacode_cli.cli import config, problems, streams
 from adacode_cli.cli.commands import Program
 from adacode_cli.cli.encoding import take_any_text
+from adacode_cli.cli.report import tell
 from adacode_cli.heap import keep_freed_memory
 
 # Large tensors on huge pages: 15 % faster on a CPU. PyTorch reads this when it is imported.
@@ -27,11 +29,24 @@ app = typer.Typer(
 )
 
 
+def tell_version(wanted: bool) -> None:
+    """What --version does, before anything else is looked at."""
+    if wanted:
+        tell(f"adacode {__version__}")
+        raise typer.Exit
+
+
 @app.callback()
 @problems.explained
 def program(
     context: typer.Context,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "-V", "--version", callback=tell_version, is_eager=True, help="Show the version."
+        ),
+    ] = False,
 ) -> None:
     """Restore photos with AdaCode: image-adaptive codebooks (ICCV 2023)."""
     problems.debug = debug
