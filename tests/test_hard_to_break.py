@@ -14,6 +14,7 @@ import resource
 import signal
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -108,7 +109,9 @@ def test_stopped_runs_leave_nothing_half_and_the_next_completes() -> None:
     assert tally.completed == 4
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
 def test_a_stopped_run_has_its_report_and_its_summary(
     number: signal.Signals, code: int, scene: Path
 ) -> None:
@@ -116,6 +119,7 @@ def test_a_stopped_run_has_its_report_and_its_summary(
         make_photo(400, 300, later).save(scene / "photos" / f"{later}.png")
     # A shell's background job ignores Ctrl-C, and its children would, too.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # and under nohup
     with (scene / "told").open("w") as told:
         process = start(scene, "out", "--json", "--report", "r.json", stdout=told)
     with process:
@@ -131,6 +135,45 @@ def test_a_stopped_run_has_its_report_and_its_summary(
     assert summary["not_started"] == summary["total"] - len(pictures) > 0
     report = json.loads((scene / "r.json").read_text())
     assert (report["pictures"], report["summary"]["done"]) == (pictures, len(pictures))
+
+
+def test_a_terminal_that_is_closed_ends_a_run_which_has_its_report(scene: Path) -> None:
+    for later in range(10, 30):
+        make_photo(400, 300, later).save(scene / "photos" / f"{later}.png")
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    ours, theirs = os.openpty()
+
+    def live_there() -> None:
+        fcntl.ioctl(theirs, termios.TIOCSCTTY, 0)
+
+    streams = {"stdin": theirs, "stdout": theirs, "stderr": theirs}
+    more = {"start_new_session": True, "preexec_fn": live_there}
+    with start(scene, "out", "--json", "--report", "r.json", **streams, **more) as process:
+        os.close(theirs)
+        received = b""
+        while b'{"input"' not in received:
+            received += os.read(ours, 65536)
+        os.close(ours)
+    assert process.returncode == 129
+    report = json.loads((scene / "r.json").read_text())
+    assert 0 < report["summary"]["done"] == len(list((scene / "out").iterdir()))
+    assert report["summary"]["not_started"] > 0
+
+
+def test_under_nohup_a_run_goes_on(scene: Path) -> None:
+    with (scene / "told").open("w") as told:
+
+        def ignore() -> None:
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+        process = start(scene, "out", stdout=told, preexec_fn=ignore)
+    with process:
+        while not (scene / "told").stat().st_size:
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.send_signal(signal.SIGHUP)
+        assert process.wait(timeout=120) == 0
+    assert whole_results(scene / "out") == PHOTOS
 
 
 def test_a_file_that_cannot_grow_is_one_error_each_and_no_file(scene: Path) -> None:

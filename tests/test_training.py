@@ -34,6 +34,7 @@ from adacode_cli.training.discriminator import (
 )
 from adacode_cli.training.recipes import Run, begin, damage_for, train_all
 from adacode_cli.training.settings import DISCRIMINATORS, Settings
+from adacode_cli.training.signals import noted_signals
 from adacode_cli.training.squeezenet import SqueezeFeatures
 from adacode_cli.training.stages import LITE, PRESETS, Stage, freeze_for
 from adacode_cli.training.states import States
@@ -404,6 +405,23 @@ def test_no_scale_is_zero(photos: Path, tmp_path: Path, adacode: Command) -> Non
     for stage in (("all",), ("restoration", "--prior", "none.safetensors")):
         assert "no task is sr ×0" in adacode("train", *stage, *words, check=2).stderr
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="NOT TESTED: Windows has no SIGHUP")
+def test_a_lost_terminal_is_noted_once_and_under_nohup_never() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with noted_signals() as received:
+            os.kill(os.getpid(), signal.SIGHUP)
+        assert received == []
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+        with noted_signals() as received:
+            os.kill(os.getpid(), signal.SIGHUP)
+            os.kill(os.getpid(), signal.SIGHUP)
+        os.kill(os.getpid(), signal.SIGHUP)  # while the program ends
+        assert received == [signal.SIGHUP]
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_an_interrupted_run_saves_and_says_how_it_ended(photos: Path, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from typing import ParamSpec, TypeVar
 
 import typer
 
+from adacode_cli import stopping
 from adacode_cli.cli.visible import joined, visible
 from adacode_cli.errors import UsageError
 
@@ -36,7 +37,11 @@ TOKEN = re.compile(r"\bhf_\w{8,}")
 
 
 class Terminated(BaseException):
-    """SIGTERM: end as on Ctrl-C, with nothing half done."""
+    """SIGTERM or SIGHUP, of that number: end as on Ctrl-C, with nothing half done."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__("terminated" if number == signal.SIGTERM else "the terminal is gone")
+        self.number = number
 
 
 class StdoutError(OSError):
@@ -49,15 +54,16 @@ def explained(command: Callable[P, R]) -> Callable[P, R]:
     @functools.wraps(command)
     def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
         if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, on_sigterm)
+            for number in stopping.requests():
+                signal.signal(number, on_request)
         try:
             return command(*args, **kwargs)
         except KeyboardInterrupt:
             complain("interrupted; what was finished is kept")
             raise typer.Exit(INTERRUPTED) from None
-        except Terminated:
-            complain("terminated; what was finished is kept")
-            raise typer.Exit(128 + signal.SIGTERM) from None
+        except Terminated as request:
+            complain(f"{request}; what was finished is kept")
+            raise typer.Exit(128 + request.number) from None
         except ModuleNotFoundError as error:
             complain(f"{error.name} is not installed; pip install 'adacode[train]' brings it")
             raise typer.Exit(1) from error
@@ -76,13 +82,14 @@ def is_follower() -> bool:
 
 def end_without_a_word() -> None:
     """All is done: a signal that comes while Python ends should end it at once."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    for number in (signal.SIGINT, *stopping.requests()):
+        signal.signal(number, signal.SIG_DFL)
 
 
-def on_sigterm(number: int, frame: FrameType | None) -> None:
+def on_request(number: int, frame: FrameType | None) -> None:
     """Raise, so that everything is cleaned up on the way out."""
-    raise Terminated
+    stopping.heed_one()
+    raise Terminated(number)
 
 
 def stdout_problem(error: BaseException) -> str | None:
@@ -100,7 +107,7 @@ def drop_untold() -> StdoutError | None:
     try:
         sys.stdout.flush()
     except OSError as error:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        stopping.lead_nowhere(sys.stdout.fileno())
         return StdoutError(error.errno, error.strerror)
     return None
 
@@ -129,9 +136,15 @@ def say(message: str) -> None:
 
 
 def print_line(message: str) -> None:
-    """One line on stderr, with nothing in it that a terminal would obey, and no secret."""
+    """One line on stderr, with nothing in it that a terminal would obey, and no secret.
+
+    Where stderr can't be written, it vanishes: what is to be said is said by the exit code, too.
+    """
     line = visible(without_secrets(message.strip()))
-    print(f"adacode: {line}\n", end="", file=sys.stderr, flush=True)  # in one piece
+    try:
+        print(f"adacode: {line}\n", end="", file=sys.stderr, flush=True)  # in one piece
+    except OSError:
+        stopping.lead_nowhere(sys.stderr.fileno())
 
 
 def without_secrets(text: str) -> str:
