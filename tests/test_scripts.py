@@ -9,6 +9,7 @@ import os
 import re
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import cv2
@@ -19,6 +20,7 @@ from PIL import Image
 
 from adacode_cli import __version__
 from adacode_cli.cli import problems
+from adacode_cli.cli.commands import Commands
 from adacode_cli.cli.config import commands_of
 from adacode_cli.cli.main import app
 from adacode_cli.cli.report import tell, tell_time
@@ -26,6 +28,7 @@ from adacode_cli.restore.folder import Worker, own_format
 from tests.conftest import Command, environment, make_photo, rows, tree
 
 ROOT = Path(__file__).parents[1]
+GROUPS = {"train", "weights"}
 TINY = ("--weights", "tiny.safetensors")
 pytestmark = pytest.mark.usefixtures("tiny_weights")
 
@@ -388,6 +391,27 @@ def test_all_help_can_be_read_in_80_columns(tmp_path: Path) -> None:
         for part in (command, *command.params):
             for word in (part.help or "").replace("\\[", "[").split():
                 assert word in told, f"{' '.join(names)}: {part.help}"
+
+
+@pytest.mark.parametrize("columns", [60, 76, 80, 120])
+def test_help_fills_the_terminal_and_cuts_no_name(
+    columns: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    for name, command in Commands().items():
+        for names, part in commands_of(command, name) if name in GROUPS else [((name,), command)]:
+            part.main(["--help"], prog_name=" ".join(names), standalone_mode=False)
+            told = capsys.readouterr().out
+            text = re.split(r"\n(?:╭|Arguments:|Options:)", told, maxsplit=1)[0]
+            for line, following in pairwise(map(str.strip, text.splitlines())):
+                word = following.split(" ")[0]
+                assert not line or not word or len(line) + len(word) > columns - 6, told
+            for option in part.params:
+                for word in (*option.opts, *option.secondary_opts):
+                    if word.startswith("-"):
+                        assert re.search(rf"{word}\b", told), f"{names}: {word}"
+                    elif columns >= 76:
+                        assert re.search(rf"│ [* ] +\[?{option.metavar.strip('[]')}", told), told
 
 
 @pytest.mark.parametrize("word", ["--version", "-V"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import sys
 from collections.abc import Iterator, Mapping
 from importlib import import_module
@@ -13,6 +14,7 @@ from typer.core import TyperGroup
 
 from adacode_cli.cli import problems
 
+BOXES = 76  # columns from which no name is cut
 Command = Any  # typer brings a click of its own
 
 # name → its module in this package, and there its function, or its application
@@ -84,9 +86,20 @@ def load(name: str, module: str, attribute: str) -> Command:
 
 
 def take_as_written(command: Command) -> None:
-    """Let the help of a command, and of those below it, be text: [sr] is markup for rich."""
+    """Let the help of a command, and of those below it, be text: [sr] is markup for rich.
+
+    A paragraph is as wide as the terminal, not as our source; an argument has one name. Where
+    rich's boxes would cut the options' names, the help is plain.
+    """
+    if shutil.get_terminal_size().columns < BOXES and not hasattr(command, "commands"):
+        command.rich_markup_mode = None
     for part in (command, *command.params):
+        if part.help:
+            part.help = re.sub(r"(?<!\n)\n(?!\n)", " ", part.help)
         if part.help and command.rich_markup_mode == "rich":
             part.help = re.sub(r"\[(?=[a-z#/@])", r"\\[", part.help)
+    for argument in command.params:
+        if argument.param_type_name == "argument" and argument.metavar is None:
+            argument.metavar = argument.name.upper()  # else small letters in the list of them
     for below in getattr(command, "commands", {}).values():
         take_as_written(below)

@@ -118,7 +118,11 @@ class PictureOptions:
     ] = "250M"
     json: Annotated[
         bool,
-        typer.Option("--json", help="A JSON object a picture on stdout.", rich_help_panel=SCRIPTS),
+        typer.Option(
+            "--json",
+            help="A JSON object for each picture on stdout, then a summary.",
+            rich_help_panel=SCRIPTS,
+        ),
     ] = False
     null: Annotated[
         bool,
