@@ -19,12 +19,14 @@ import typer
 from PIL import Image
 
 from adacode_cli import __version__
-from adacode_cli.cli import problems
+from adacode_cli.cli import known, problems
 from adacode_cli.cli.commands import Commands
 from adacode_cli.cli.config import commands_of
 from adacode_cli.cli.main import app
 from adacode_cli.cli.report import tell, tell_time
+from adacode_cli.device import PRECISIONS
 from adacode_cli.restore.folder import Worker, own_format
+from adacode_cli.training.stages import PRESETS
 from tests.conftest import Command, environment, make_photo, rows, tree
 
 ROOT = Path(__file__).parents[1]
@@ -455,6 +457,33 @@ def test_shells_can_complete(shell: str) -> None:
         env=environment(_ADACODE_COMPLETE=f"complete_{shell}", **words),
     )
     assert "--skip-existing" in done.stdout
+
+
+def completed(*words: str) -> set[str]:
+    """What bash offers as the last of the words."""
+    code = (
+        "import sys\n"
+        "from adacode_cli.cli.main import app\n"
+        "try:\n    app(prog_name='adacode')\n"
+        "finally:\n    assert 'torch' not in sys.modules\n"
+    )
+    typed = {"COMP_WORDS": " ".join(("adacode", *words)), "COMP_CWORD": str(len(words))}
+    env = environment(_ADACODE_COMPLETE="complete_bash", **typed)
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=env)
+    assert done.stderr == ""
+    return set(done.stdout.split())
+
+
+def test_shells_complete_what_options_take() -> None:
+    assert completed("sr", "--format", "j") == {"jpg", "jxl"}
+    assert completed("sr", "--device", "") == {"auto", "cpu", "cuda", "mps"}
+    assert completed("inpaint", "--weights", "lite-x4") == {"lite-x4", "lite-x4-psnr"}
+    assert completed("weights", "info", "official-i") == {"official-inpaint"}
+    assert completed("weights", "pull", "lite-x2", "official-i") == {"official-inpaint"}
+    assert completed("--version", "train", "all", "--task", "") == {"sr", "inpaint"}
+    assert set(known.precisions()) == {"auto", *PRECISIONS}
+    assert set(known.presets()) == set(PRESETS)
 
 
 def test_a_line_is_written_in_one_piece(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from adacode_cli.cli import options, problems
+from adacode_cli.cli import known, options, problems
 from adacode_cli.cli.progress import new_progress
 from adacode_cli.cli.weights import printable
 from adacode_cli.errors import UsageError
@@ -33,13 +33,16 @@ def bench(
         list[str] | None,
         typer.Option(
             metavar="WEIGHTS",
+            autocompletion=known.weights,
             help="As for 'adacode sr'; may be repeated. By default every bundled model.",
         ),
     ] = None,
     precision: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="PRECISION", help="auto, fp32, bf16 or fp16; may be repeated. By default auto."
+            metavar="PRECISION",
+            autocompletion=known.precisions,
+            help="auto, fp32, bf16 or fp16; may be repeated. By default auto.",
         ),
     ] = None,
     against: Annotated[

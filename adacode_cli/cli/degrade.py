@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from adacode_cli.cli import options, problems
+from adacode_cli.cli import known, options, problems
 from adacode_cli.cli.progress import new_progress
 from adacode_cli.cli.report import tell
 from adacode_cli.errors import UsageError
@@ -18,7 +18,7 @@ from adacode_cli.model.config import usual_scale
 def degrade(
     photos: Annotated[Path, typer.Argument(help="Folder of clean photos, with its subfolders.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the test set.")],
-    task: Annotated[str, typer.Option(help="sr or inpaint.")] = "sr",
+    task: Annotated[str, typer.Option(help="sr or inpaint.", autocompletion=known.degraded)] = "sr",
     scale: Annotated[int | None, typer.Option(help="sr: how many times smaller, 1 to 8.")] = None,
     damage: Annotated[
         str, typer.Option(help="sr: blind or bicubic; inpaint: strokes, boxes or outlines.")

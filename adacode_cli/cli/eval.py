@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from adacode_cli.cli import options, problems
+from adacode_cli.cli import known, options, problems
 from adacode_cli.cli.progress import new_progress
 from adacode_cli.cli.visible import visible
 from adacode_cli.counted import counted
@@ -32,7 +32,9 @@ def evaluate(
         Path | None, typer.Option(help="The clean photos that PHOTOS should look like.")
     ] = None,
     weights: options.Weights = None,
-    task: Annotated[str, typer.Option(help="sr, inpaint or reconstruct.")] = "sr",
+    task: Annotated[
+        str, typer.Option(help="sr, inpaint or reconstruct.", autocompletion=known.tasks)
+    ] = "sr",
     scale: Annotated[int | None, typer.Option(help="Magnification of the weights.")] = None,
     damage: Annotated[
         str,

@@ -7,13 +7,16 @@ from typing import Annotated
 
 import typer
 
-from adacode_cli.cli import options, problems, weights
+from adacode_cli.cli import known, options, problems, weights
 from adacode_cli.errors import UsageError
 
 
 @problems.explained
 def inspect(
-    name: Annotated[str, typer.Argument(metavar="WEIGHTS", help="As for --weights.")],
+    name: Annotated[
+        str,
+        typer.Argument(metavar="WEIGHTS", help="As for --weights.", autocompletion=known.weights),
+    ],
     as_json: weights.AsJson = False,
     atlas: Annotated[
         Path | None,

@@ -29,9 +29,9 @@ app = typer.Typer(
 )
 
 
-def tell_version(wanted: bool) -> None:
+def tell_version(context: typer.Context, wanted: bool) -> None:
     """What --version does, before anything else is looked at."""
-    if wanted:
+    if wanted and not context.resilient_parsing:  # as when a shell completes
         tell(f"adacode {__version__}")
         raise typer.Exit
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 
-from adacode_cli.cli import problems
+from adacode_cli.cli import known, problems
 from adacode_cli.errors import UsageError
 from adacode_cli.model.config import Task, usual_scale
 
@@ -31,12 +31,17 @@ Weights = Annotated[
     str | None,
     typer.Option(
         metavar="WEIGHTS",
+        autocompletion=known.weights,
         help="A model of 'adacode weights list', hf:owner/repo, https://… or a file"
         " (.safetensors, .pth).",
     ),
 ]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
-Precision = Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.")]
+Device = Annotated[
+    str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.", autocompletion=known.devices)
+]
+Precision = Annotated[
+    str, typer.Option(help="auto, fp32, bf16 or fp16.", autocompletion=known.precisions)
+]
 Offline = Annotated[
     bool,
     typer.Option("--offline", callback=forbid_network, help="Never use the network."),

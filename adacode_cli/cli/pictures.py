@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Concatenate, ParamSpec
 
 import typer
 
-from adacode_cli.cli import options, problems
+from adacode_cli.cli import known, options, problems
 from adacode_cli.cli.grouped import parameters_of
 from adacode_cli.cli.report import Output, Report
 from adacode_cli.errors import UsageError
@@ -87,6 +87,7 @@ class PictureOptions:
         str | None,
         typer.Option(
             help="same, png, jpg, webp, tif, bmp, gif, avif, heic or jxl; else png.",
+            autocompletion=known.formats,
             rich_help_panel=FILES,
         ),
     ] = None
@@ -141,14 +142,24 @@ class PictureOptions:
     ] = None
     offline: options.Offline = False
     device: Annotated[
-        str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.", rich_help_panel=DEVICES)
+        str,
+        typer.Option(
+            help="auto, cpu, cuda, cuda:N or mps.",
+            autocompletion=known.devices,
+            rich_help_panel=DEVICES,
+        ),
     ] = "auto"
     devices: Annotated[
         str | None,
         typer.Option(help="Several at once: cuda:0,cuda:1.", rich_help_panel=DEVICES),
     ] = None
     precision: Annotated[
-        str, typer.Option(help="auto, fp32, bf16 or fp16.", rich_help_panel=DEVICES)
+        str,
+        typer.Option(
+            help="auto, fp32, bf16 or fp16.",
+            autocompletion=known.precisions,
+            rich_help_panel=DEVICES,
+        ),
     ] = "auto"
     tile: Annotated[
         str,
@@ -162,6 +173,7 @@ class PictureOptions:
         str,
         typer.Option(
             help="exact, or sampled: quicker with published models, not the same picture.",
+            autocompletion=known.statistics,
             rich_help_panel=DEVICES,
         ),
     ] = "exact"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
-from adacode_cli.cli import options
+from adacode_cli.cli import known, options
 from adacode_cli.cli.grouped import grouped
 from adacode_cli.cli.problems import explained
 from adacode_cli.cli.progress import training_bar
@@ -39,9 +39,10 @@ class RunOptions:
     ] = None
     budget: Annotated[str | None, typer.Option("--for", help="Time budget: 45s, 90m or 2h.")] = None
     steps: Annotated[int | None, typer.Option(min=0, help="Budget in steps.")] = None
-    preset: Annotated[str | None, typer.Option(help="The network: lite (default) or official.")] = (
-        None
-    )
+    preset: Annotated[
+        str | None,
+        typer.Option(help="The network: lite (default) or official.", autocompletion=known.presets),
+    ] = None
     settings: Annotated[
         Path | None, typer.Option(help="TOML file of settings; a run writes one beside it.")
     ] = None
@@ -83,10 +84,17 @@ class RunOptions:
         int | None, typer.Option(min=0, help=f"Of weights, patches and damage. [{Settings.seed}]")
     ] = None
     device: Annotated[
-        str | None, typer.Option(help=f"auto, cpu, cuda, cuda:N or mps. [{Settings.device}]")
+        str | None,
+        typer.Option(
+            help=f"auto, cpu, cuda, cuda:N or mps. [{Settings.device}]",
+            autocompletion=known.devices,
+        ),
     ] = None
     precision: Annotated[
-        str | None, typer.Option(help=f"auto, fp32, bf16, fp16. [{Settings.precision}]")
+        str | None,
+        typer.Option(
+            help=f"auto, fp32, bf16, fp16. [{Settings.precision}]", autocompletion=known.precisions
+        ),
     ] = None
     checkpoint_every: Annotated[str | None, typer.Option(help="Time between checkpoints. [3m]")] = (
         None
@@ -114,7 +122,7 @@ class RunOptions:
 
 
 Photos = Annotated[Path, typer.Argument(help="Folder of photos, one subfolder per class.")]
-TaskName = Annotated[str, typer.Option(help="sr or inpaint.")]
+TaskName = Annotated[str, typer.Option(help="sr or inpaint.", autocompletion=known.degraded)]
 Scale = Annotated[int | None, typer.Option(help="2 or 4; 4 for sr unless told. Inpainting: 1.")]
 Codes = Annotated[int, typer.Option(min=2, help="Codes in a book.")]
 Dim = Annotated[int | None, typer.Option(min=1, help="Length of a code. [16; official: 256]")]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from adacode_cli.cli import options, problems, report
+from adacode_cli.cli import known, options, problems, report
 from adacode_cli.cli.problems import explained
 from adacode_cli.cli.visible import visible
 from adacode_cli.errors import UsageError
@@ -24,9 +24,17 @@ app = typer.Typer(
 )
 
 Name = Annotated[
-    str, typer.Argument(metavar="NAME", help="A model's name, hf:owner/repo…, https://… or a file.")
+    str,
+    typer.Argument(
+        metavar="NAME",
+        help="A model's name, hf:owner/repo…, https://… or a file.",
+        autocompletion=known.weights,
+    ),
 ]
-Names = Annotated[list[str], typer.Argument(metavar="NAME...", help="As for --weights.")]
+Names = Annotated[
+    list[str],
+    typer.Argument(metavar="NAME...", help="As for --weights.", autocompletion=known.weights),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="As JSON.")]
 
 
@@ -78,7 +86,11 @@ def tell(name: str, *, as_json: bool) -> Path:
 def verify(
     names: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[NAME...]", help="As for --weights; by default all that is here."),
+        typer.Argument(
+            metavar="[NAME...]",
+            help="As for --weights; by default all that is here.",
+            autocompletion=known.weights,
+        ),
     ] = None,
 ) -> None:
     """Hash files and compare with the catalogue or a record; 1 if one differs, or is missing.
