@@ -449,6 +449,13 @@ def test_an_address_is_fetched_once_goes_on_in_another_run_and_can_be_pinned(
     assert not list((tmp_path / "home").rglob("*.safetensors"))
 
 
+def test_where_nothing_came_there_is_nothing_to_remove(hub: Hub, adacode: Run) -> None:
+    url = f"{hub.files_url}/missing.safetensors"
+    adacode("weights", "pull", url, check=1)
+    done = adacode("weights", "rm", url)
+    assert (done.stdout, "isn't in the cache" in done.stderr) == ("", True)
+
+
 def test_what_an_address_sends_is_not_kept_unless_it_is_weights(
     tmp_path: Path, hub: Hub, adacode: Run
 ) -> None:

@@ -27,6 +27,8 @@ from adacode_cli.weights.network import (
 )
 from adacode_cli.weights.record import Record, kept_folder, sha256
 
+LOCK = ".lock"  # stays when nothing came
+
 
 @dataclass(frozen=True)
 class WebWeights:
@@ -71,7 +73,7 @@ class WebWeights:
         require_network(self.label)
         kept = self.kept_path()
         kept.parent.mkdir(parents=True, exist_ok=True)
-        with WeakFileLock(kept.parent / ".lock"):
+        with WeakFileLock(kept.parent / LOCK):
             if self.cached() and not fresh:  # by another process meanwhile
                 return kept
             host = urlsplit(self.address.url).netloc.rpartition("@")[2]
@@ -152,7 +154,7 @@ class WebWeights:
     def remove(self) -> list[Path]:
         """Take it out of the cache."""
         folder = self.kept_path().parent
-        removed = [path for path in folder.rglob("*") if path.is_file()]
-        for file in removed:
+        there = [path for path in folder.rglob("*") if path.is_file()]
+        for file in there:
             file.unlink()
-        return removed
+        return [path for path in there if path.name != LOCK]
