@@ -57,6 +57,16 @@ def test_codes_become_the_identical_picture(mode: str, tmp_path: Path, adacode: 
 
 
 @pytest.mark.usefixtures("prior")
+def test_bad_codes_cost_only_themselves(tmp_path: Path, adacode: Command) -> None:
+    make_photo(24, 16).save(tmp_path / "a.png")
+    adacode("reconstruct", "a.png", *USE, "--codes", "a.npz")
+    (tmp_path / "bad.npz").write_bytes(b"nothing")
+    done = adacode("reconstruct", "bad.npz", "missing.npz", "a.npz", "-o", "out", check=1)
+    assert done.stdout == "out/a_reconstructed.png\n"
+    assert [name in done.stderr for name in ("bad.npz", "missing.npz")] == [True, True]
+
+
+@pytest.mark.usefixtures("prior")
 def test_the_picture_is_the_networks_own(tmp_path: Path, adacode: Command) -> None:
     photo = make_photo(64, 48)
     photo.save(tmp_path / "a.png")

@@ -539,12 +539,6 @@ def test_what_standard_input_is_called(tmp_path: Path, adacode: Command) -> None
     assert " on cpu" not in error  # before a model is loaded
 
 
-def test_a_link_to_itself_is_missing(tmp_path: Path, adacode: Command) -> None:
-    (tmp_path / "loop").symlink_to("loop")
-    for name in ("loop", "loop/a.png"):
-        assert f"{name}: no such file" in adacode("sr", name, *TINY, check=1).stderr
-
-
 def test_what_was_told_is_reported_though_a_word_is_wrong(tmp_path: Path, adacode: Command) -> None:
     (tmp_path / "in").mkdir()
     for name in "ab":

@@ -48,6 +48,7 @@ def beside(
     longest: what a name must have room for, if another file has it with a longer suffix.
     Raises ``UsageError``.
     """
+    from adacode_cli.images.folders import is_folder
     from adacode_cli.images.naming import Choice, find
     from adacode_cli.images.outputs import name_outputs
 
@@ -55,15 +56,15 @@ def beside(
         return Beside(option, {}, given.force)
     choice = Choice(given.recursive, tuple(given.include or ()), tuple(given.exclude or ()))
     sources = find(given.inputs, choice)
-    if where.suffix.lower() == suffix and not where.is_dir():
+    if where.suffix.lower() == suffix and not is_folder(where):
         if len(sources) > 1:
             raise UsageError(
                 f"{option} {where} is one file for {len(sources)} pictures; name a folder"
             )
-        if not where.absolute().parent.is_dir():
+        if not is_folder(where.absolute().parent):
             raise UsageError(f"{option} {where}: its folder is missing")
         places = {source.path: where for source in sources}
-    elif where.suffix and not where.is_dir():
+    elif where.suffix and not is_folder(where):
         raise UsageError(f"{option} {where}: its name must end in {suffix}, or be a folder's")
     else:
         if suffix == ".png" and any(s.path.parent.resolve() == where.resolve() for s in sources):

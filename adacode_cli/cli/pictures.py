@@ -41,7 +41,11 @@ class PictureOptions:
 
     inputs: Annotated[
         list[Path],
-        typer.Argument(metavar="INPUT...", help="Photos, folders, patterns; - is standard input."),
+        typer.Argument(
+            metavar="INPUT...",
+            help="Photos, folders, patterns; - is standard input.",
+            readable=False,  # one that isn't costs only itself
+        ),
     ]
     out: Annotated[
         Path | None,
@@ -51,6 +55,7 @@ class PictureOptions:
             metavar="PATH",
             parser=as_written,
             help="File, folder or - (standard output); else beside each input.",
+            readable=False,
         ),
     ] = None
     recursive: Annotated[
@@ -59,11 +64,19 @@ class PictureOptions:
     ] = False
     include: Annotated[
         list[str] | None,
-        typer.Option(metavar="PATTERN", help="Only such files of folders.", rich_help_panel=FILES),
+        typer.Option(
+            metavar="PATTERN",
+            help="Only such files of folders; A.JPG is one of '*.jpg'.",
+            rich_help_panel=FILES,
+        ),
     ] = None
     exclude: Annotated[
         list[str] | None,
-        typer.Option(metavar="PATTERN", help="No such files of folders.", rich_help_panel=FILES),
+        typer.Option(
+            metavar="PATTERN",
+            help="No such files of folders, in either case.",
+            rich_help_panel=FILES,
+        ),
     ] = None
     skip_existing: Annotated[
         bool | None,

@@ -203,14 +203,12 @@ def decode_codes(pictures: PictureOptions, weights: str | None, change: Change) 
     from adacode_cli.restore.reconstruction import codes
     from adacode_cli.weights import catalogue
 
-    story = codes.load(pictures.inputs[0]).story
+    first, story = first_story(pictures.inputs)
     name = weights or str(story.get("weights"))
     try:
         path = catalogue.find(name)
     except FileNotFoundError as error:
-        raise UsageError(
-            f"{pictures.inputs[0]}: made by {name}, not found; use --weights"
-        ) from error
+        raise UsageError(f"{first}: made by {name}, not found; use --weights") from error
     digest, precision = hash_file(path), as_precision(story, pictures.precision)
 
     def load(device: str) -> Worker:
@@ -237,6 +235,19 @@ def decode_codes(pictures: PictureOptions, weights: str | None, change: Change) 
             "decode", RECONSTRUCTED, name, load, change.settings, decode=outline, timed=False
         ),
     )
+
+
+def first_story(files: list[Path]) -> tuple[Path, dict[str, Any]]:
+    """The first file of codes that can be read, and its story. Raises the last one's error."""
+    from adacode_cli.images.picture import PictureError
+    from adacode_cli.restore.reconstruction import codes
+
+    for file in files[:-1]:
+        try:
+            return file, codes.load(file).story
+        except (PictureError, codes.CodesError):  # said when it is this one's turn
+            continue
+    return files[-1], codes.load(files[-1]).story
 
 
 def as_precision(story: dict[str, Any], wanted: str) -> str:

@@ -185,13 +185,14 @@ def factor_of(pictures: PictureOptions, wanted: WantedSize) -> float:
     """How many times larger it is to be; for several pictures of any size, without bound."""
     import math
 
+    from adacode_cli.images.folders import is_file
     from adacode_cli.images.picture import PictureError
     from adacode_cli.images.read import read_size
 
     if wanted.scale is not None:
         return wanted.scale
     only = pictures.inputs[0]
-    if len(pictures.inputs) > 1 or not only.is_file():
+    if len(pictures.inputs) > 1 or not is_file(only):
         return math.inf
     try:
         return wanted.factor(read_size(only))

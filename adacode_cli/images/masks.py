@@ -10,7 +10,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from adacode_cli.errors import UsageError
+from adacode_cli.errors import EMPTY, UsageError
+from adacode_cli.images.folders import is_folder, is_there, reason
 from adacode_cli.images.formats import SUFFIXES
 from adacode_cli.images.picture import Picture, PictureError, Plane
 from adacode_cli.images.read import MAX_PIXELS, decode, load
@@ -43,7 +44,9 @@ class MaskChoice:
             )
         if self.feather and self.color is not None:
             raise UsageError("--feather mixes in what was in the hole: with --mask-color, paint")
-        if self.mask not in (None, ALPHA) and not Path(str(self.mask)).exists():
+        if self.mask == "":
+            raise UsageError(f"--mask: {EMPTY}")
+        if self.mask not in (None, ALPHA) and not is_there(Path(str(self.mask))):
             raise UsageError(
                 f"--mask {self.mask}: no such file or folder; write alpha for "
                 "what is transparent, --mask-color for a colour"
@@ -129,10 +132,13 @@ def mask_for(photo: Path | None, given: Path) -> Path:
 
     Raises ``PictureError`` when there is none, or several.
     """
-    if not given.is_dir():
+    if not is_folder(given):
         return given
     stem = photo.stem if photo else ""
-    same = [p for p in given.iterdir() if p.stem == stem and p.suffix.lower() in SUFFIXES]
+    try:
+        same = [p for p in given.iterdir() if p.stem == stem and p.suffix.lower() in SUFFIXES]
+    except OSError as error:
+        raise PictureError(f"{given}: the folder of masks {reason(error)}") from error
     exact = [p for p in same if photo and p.name == photo.name]
     if len(exact or same) != 1:
         found = "no mask" if not same else "several masks"

@@ -8,10 +8,18 @@ import os
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from fnmatch import fnmatch
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from pathlib import Path
 
+from adacode_cli.images.folders import (
+    Inside,
+    has_photo_name,
+    is_file,
+    is_folder,
+    is_there,
+    left_out,
+)
 from adacode_cli.images.formats import BY_SUFFIX, SUFFIXES, add_plugin, format_of
 from adacode_cli.images.metadata import read_mark
 from adacode_cli.images.picture import PictureError
@@ -44,8 +52,20 @@ class Source:
 
 
 @dataclass(frozen=True)
+class Found:
+    """What a word of the command line means, and what can't be told of it."""
+
+    sources: list[Source]
+    closed: dict[Source, str] = field(default_factory=dict)  # folders that can't be read, and why
+    notes: list[str] = field(default_factory=list)  # what was left out and a person should know
+
+
+@dataclass(frozen=True)
 class Choice:
-    """Which files of a folder are meant. The patterns are for names or relative paths."""
+    """Which files of a folder are meant. The patterns are for names or relative paths.
+
+    Upper and lower case are the same in them.
+    """
 
     recursive: bool = False
     include: tuple[str, ...] = ()
@@ -57,17 +77,40 @@ class Choice:
         results = earlier_results([source.path for source in wanted])
         return [s for s in wanted if s.path not in results and not matches(s, self.exclude)]
 
+    def inside(self, folder: Path) -> Found:
+        """What is meant of a folder. One in it that ``exclude`` leaves out as a whole isn't."""
+        inside = Inside(self.recursive)
+        inside.look(folder)
+        closed = {
+            Source(path, folder): why
+            for path, why in sorted(inside.closed.items())
+            if path == folder or not matches(Source(path / "*", folder), self.exclude)
+        }
+        photos = [Source(photo, folder) for photo in sorted(inside.photos)]
+        dead = [link for link in inside.dead_links if self.takes(Source(link, folder))]
+        notes = [
+            *left_out(dead, "a link that leads nowhere", "links that lead nowhere"),
+            *left_out(inside.linked_folders, "a link to a folder", "links to folders"),
+        ]
+        return Found(self.of(photos), closed, notes)
+
+    def takes(self, source: Source) -> bool:
+        """Whether the patterns let a found file pass."""
+        chosen = not self.include or matches(source, self.include)
+        return chosen and not matches(source, self.exclude)
+
 
 def matches(source: Source, patterns: Sequence[str]) -> bool:
     """Whether the name of a found file, or its path in the folder, fits any shell pattern."""
     assert source.root is not None
     names = (source.path.name, source.path.relative_to(source.root).as_posix())
-    return any(fnmatch(name, pattern) for name in names for pattern in patterns)
+    return any(fnmatchcase(name.lower(), pattern.lower()) for name in names for pattern in patterns)
 
 
 def find(inputs: Sequence[Path], choice: Choice | None = None) -> list[Source]:
     """Files as named; of folders and patterns, the pictures in them, sorted. Each path once."""
-    return once(source for path in inputs for source in find_one(path, choice or Choice()))
+    choice = choice or Choice()
+    return once(source for path in inputs for source in find_one(path, choice).sources)
 
 
 def once(sources: Iterable[Source]) -> list[Source]:
@@ -88,35 +131,28 @@ def place_of(path: Path) -> Path:
     return real(path.parent) / path.name
 
 
-def find_one(path: Path, choice: Choice) -> list[Source]:
+def find_one(path: Path, choice: Choice) -> Found:
     """What one word of the command line means; a pattern that nothing fits, itself."""
     if path == STREAM:
-        return [Source(path)]
-    if path.is_dir():
-        inside = path.rglob("*") if choice.recursive else path.iterdir()
-        photos = sorted(photo for photo in inside if is_photo(photo) and not hidden(photo, path))
-        return choice.of([Source(photo, path) for photo in photos])
+        return Found([Source(path)])
+    if is_folder(path):
+        return choice.inside(path)
     if is_pattern(path):
         names = glob.glob(str(path), recursive=True)  # noqa: PTH207
         photos = sorted(photo for photo in map(Path, names) if is_photo(photo))
         if photos:
-            return choice.of([Source(photo, photo.parent) for photo in photos])
-    return [Source(path)]
+            return Found(choice.of([Source(photo, photo.parent) for photo in photos]))
+    return Found([Source(path)])
 
 
 def is_pattern(path: Path) -> bool:
     """Whether it stands for other names: it has a pattern's characters, and nothing its name."""
-    return glob.has_magic(str(path)) and not path.exists()
+    return glob.has_magic(str(path)) and not is_there(path)
 
 
 def is_photo(path: Path) -> bool:
     """A file with a picture's suffix, and not hidden."""
-    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
-
-
-def hidden(path: Path, root: Path) -> bool:
-    """Whether a folder between ``root`` and the file is hidden."""
-    return any(part.startswith(".") for part in path.relative_to(root).parts)
+    return has_photo_name(path) and is_file(path)
 
 
 def earlier_results(photos: list[Path]) -> set[Path]:
@@ -203,4 +239,4 @@ def as_written(word: str) -> Path:
 
 def is_file_name(out: Path) -> bool:
     """Whether ``-o`` names a file: a picture's suffix, no slash behind, and no folder there."""
-    return out.suffix.lower() in SUFFIXES and not isinstance(out, Folder) and not out.is_dir()
+    return out.suffix.lower() in SUFFIXES and not isinstance(out, Folder) and not is_folder(out)

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
+import stat
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from adacode_cli.errors import UsageError
-from adacode_cli.images.formats import BY_SUFFIX, Format, add_plugin, format_of
+from adacode_cli.images.folders import is_folder, is_there, mode_of, reason
+from adacode_cli.images.formats import BY_SUFFIX, SUFFIXES, Format, add_plugin, format_of
 from adacode_cli.images.mark import hash_of, hash_source, same_settings, source_in
 from adacode_cli.images.naming import (
     STREAM,
     Choice,
+    Found,
     Source,
     find_one,
     is_file_name,
@@ -27,6 +31,8 @@ from adacode_cli.images.outputs import name_outputs
 from adacode_cli.images.picture import PictureError
 from adacode_cli.images.write import Encoding, check_encoding
 from adacode_cli.restore.result import Result
+
+MISSING = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
 
 
 @dataclass(frozen=True)
@@ -80,11 +86,14 @@ def make_plan(wishes: Wishes, mark_of: Callable[[Path], str | None] = lambda _: 
     done, or when a format can't do what is wished.
     """
     found = {path: find_one(path, wishes.choice) for path in wishes.inputs}
-    sources = once(source for several in found.values() for source in several)
-    if not sources:
+    sources = once(source for several in found.values() for source in several.sources)
+    closed = {source: why for several in found.values() for source, why in several.closed.items()}
+    if not sources and not closed:
         raise UsageError("; ".join(nothing_in(path, wishes) for path in wishes.inputs))
     refuse_one_file(wishes.out, sources)
-    plan = Plan([], [], [nothing_in(path, wishes) for path, few in found.items() if not few])
+    plan = Plan([], [], notes_on(found, wishes))
+    for source in once(closed):
+        plan.settled.append(unread(source, wishes, closed[source]))
     outputs = name_outputs(sources, wishes.out, wishes.suffix, wishes.form)
     read_from = {real(source.path) for source in outputs}
     for source, output in outputs.items():
@@ -92,7 +101,7 @@ def make_plan(wishes: Wishes, mark_of: Callable[[Path], str | None] = lambda _: 
             check_encoding(wishes.encoding, form)
         skip = source.found if wishes.skip_existing is None else wishes.skip_existing
         job = Job(source.path, output, mark_of(source.path), skip)
-        place(plan, job, read_from, force=wishes.force)
+        place(plan, job, read_from, wishes)
     plan.notes.extend(taken_by_name(plan.settled))
     return plan
 
@@ -112,11 +121,27 @@ def refuse_one_file(out: Path | None, sources: list[Source]) -> None:
         return
     if len(sources) > 1:
         raise UsageError(f"{out} is one file, but there are several inputs; give a folder with -o")
-    if sources[0].found:
+    if sources and sources[0].found:
         raise UsageError(
             f"{out} is one file, but what a folder or a pattern holds goes to a folder; "
             "give one with -o, or name the photo"
         )
+
+
+def notes_on(found: dict[Path, Found], wishes: Wishes) -> list[str]:
+    """What a person should know of the inputs: which are empty, which links are left out."""
+    empty = [path for path, few in found.items() if not few.sources and not few.closed]
+    links = [note for several in found.values() for note in several.notes]
+    return [*(nothing_in(path, wishes) for path in empty), *dict.fromkeys(links)]
+
+
+def unread(source: Source, wishes: Wishes, why: str) -> Result:
+    """A folder that can't be read, as a failure; its output is where its results would be."""
+    assert source.root is not None
+    output = source.path
+    if wishes.out is not None:
+        output = wishes.out / source.path.relative_to(source.root)
+    return Result(source.path, output, "failed", error=f"{source.path}: the folder {why}")
 
 
 def nothing_in(path: Path, wishes: Wishes) -> str:
@@ -125,10 +150,13 @@ def nothing_in(path: Path, wishes: Wishes) -> str:
     return f"{path}: no picture in it" + (" that --include and --exclude leave" if chosen else "")
 
 
-def place(plan: Plan, job: Job, read_from: set[Path], *, force: bool) -> None:
+def place(plan: Plan, job: Job, read_from: set[Path], wishes: Wishes) -> None:
     """Put one input where it belongs in the plan."""
     trouble = trouble_with(job.source, job.output, read_from)
-    if trouble is None and job.output != STREAM and os.path.lexists(job.output) and not force:
+    if trouble is None and job.output != wishes.out:
+        trouble = nameless(job.source)
+    there = job.output != STREAM and os.path.lexists(job.output)
+    if trouble is None and there and not wishes.force:
         trouble = trouble_with_existing(job)
         if trouble is None:
             plan.settled.append(Result(job.source, job.output, "skipped"))
@@ -141,19 +169,39 @@ def place(plan: Plan, job: Job, read_from: set[Path], *, force: bool) -> None:
 
 def trouble_with(source: Path, output: Path, read_from: set[Path]) -> str | None:
     """What stands in the way, in a line that names it."""
-    if source != STREAM and not source.exists():
-        pattern = ", and no picture fits it as a pattern" if is_pattern(source) else ""
-        return f"{source}: no such file{pattern}"
-    if source != STREAM and not os.access(source, os.R_OK):
-        return f"{source}: may not be read"
+    if source != STREAM and (trouble := unreadable(source)):
+        return trouble
     if output == STREAM:
         return None
     if real(output) in read_from:
         return f"{output}: is an input and would be overwritten; give another name with -o"
-    folder = next(parent for parent in output.absolute().parents if parent.exists())
-    if not folder.is_dir() or not os.access(folder, os.W_OK):
+    folder = next(parent for parent in output.absolute().parents if is_there(parent))
+    if not is_folder(folder) or not os.access(folder, os.W_OK | os.X_OK):
         return f"{output}: nothing can be written into {folder}"
     return None
+
+
+def unreadable(source: Path) -> str | None:
+    """Why a file can't be read, in a line that names it."""
+    try:
+        source.stat()
+    except OSError as error:
+        if error.errno not in MISSING:
+            return f"{source}: {reason(error)}"
+        if source.is_symlink():
+            return f"{source}: a link that leads nowhere"
+        pattern = ", and no picture fits it as a pattern" if is_pattern(source) else ""
+        return f"{source}: no such file{pattern}"
+    return None if os.access(source, os.R_OK) else f"{source}: may not be read"
+
+
+def nameless(source: Path) -> str | None:
+    """Why a result can't be named after its source: that is a pipe or a device."""
+    mode = 0 if source == STREAM else mode_of(source)
+    named = stat.S_ISREG(mode) or source.suffix.lower() in SUFFIXES
+    if not mode or named:
+        return None
+    return f"{source}: a pipe or a device, whose name is no picture's; name the result with -o FILE"
 
 
 def trouble_with_existing(job: Job) -> str | None:
