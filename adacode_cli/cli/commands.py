@@ -13,6 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 from adacode_cli.cli import problems
+from adacode_cli.cli.paths import keep_paths
 
 BOXES = 76  # columns from which no name is cut
 Command = Any  # typer brings a click of its own
@@ -89,7 +90,8 @@ def take_as_written(command: Command) -> None:
     """Let the help of a command, and of those below it, be text: [sr] is markup for rich.
 
     A paragraph is as wide as the terminal, not as our source; an argument has one name. Where
-    rich's boxes would cut the options' names, the help is plain.
+    rich's boxes would cut the options' names, the help is plain. So with paths: '' and './-' are
+    what pathlib would take for another.
     """
     if shutil.get_terminal_size().columns < BOXES and not hasattr(command, "commands"):
         command.rich_markup_mode = None
@@ -98,6 +100,7 @@ def take_as_written(command: Command) -> None:
             part.help = re.sub(r"(?<!\n)\n(?!\n)", " ", part.help)
         if part.help and command.rich_markup_mode == "rich":
             part.help = re.sub(r"\[(?=[a-z#/@])", r"\\[", part.help)
+        keep_paths(part)
     for argument in command.params:
         if argument.param_type_name == "argument" and argument.metavar is None:
             argument.metavar = argument.name.upper()  # else small letters in the list of them

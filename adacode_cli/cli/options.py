@@ -93,7 +93,7 @@ def weights_for(task: str, weights: str | None) -> str:
     """The weights' name or path for a task that keeps the size. Raises ``UsageError``."""
     from adacode_cli.weights import catalogue
 
-    name = weights or catalogue.default_for(task, 1)
+    name = catalogue.default_for(task, 1) if weights is None else weights
     if name is None:
         raise UsageError(f"no bundled model can {task}; use --weights FILE, or official-{task}")
     return name

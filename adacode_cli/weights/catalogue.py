@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from adacode_cli.errors import EMPTY, UsageError
 from adacode_cli.weights import between, convert, names
 
 if TYPE_CHECKING:
@@ -212,6 +213,8 @@ def source(weights: str | Path) -> Source:
     Raises ``UsageError``.
     """
     word = str(weights)
+    if not word:
+        raise UsageError(f"weights: {EMPTY}")
     if word in CATALOGUE:
         return CATALOGUE[word]
     if mixed := between.parse(word, BUNDLED):
