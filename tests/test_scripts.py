@@ -82,9 +82,9 @@ def test_a_report_has_names_that_are_no_text(tmp_path: Path, adacode: Command) -
 
 def test_a_report_that_cannot_be_written_is_named(tmp_path: Path, adacode: Command) -> None:
     make_photo(12, 8).save(tmp_path / "a.png")
-    (tmp_path / "r.csv").mkdir()
-    done = adacode("sr", "a.png", "-o", "out", *TINY, "--report", "r.csv", check=1)
-    assert "r.csv: the report can't be written (" in done.stderr
+    name = f"{'r' * 260}.csv"
+    done = adacode("sr", "a.png", "-o", "out", *TINY, "--report", name, check=1)
+    assert f"{name}: the report can't be written (" in done.stderr
     assert tree(tmp_path) == ["a.png", "out/a_x4.png", "tiny.safetensors"]
 
 

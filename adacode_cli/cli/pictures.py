@@ -15,6 +15,7 @@ import typer
 from adacode_cli.cli import known, options, problems
 from adacode_cli.cli.grouped import parameters_of
 from adacode_cli.cli.report import Output, Report
+from adacode_cli.cli.report_file import check_report, refuse_inputs
 from adacode_cli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -304,10 +305,8 @@ def check(given: PictureOptions) -> None:
         raise UsageError("--device and --devices exclude each other")
     if given.json and given.null:
         raise UsageError("--json and --null exclude each other")
-    if given.report and given.report.suffix not in {".json", ".csv"}:
-        raise UsageError(f"{given.report}: a report's name ends in .json or .csv")
-    if given.report and not given.report.absolute().parent.is_dir():
-        raise UsageError(f"{given.report}: its folder is missing")
+    if given.report:
+        check_report(given.report, given.out, force=given.force)
     if given.force and given.skip_existing:
         raise UsageError("--force and --skip-existing exclude each other")
     check_streams(given)
@@ -368,7 +367,9 @@ def settle(given: PictureOptions, operation: Operation) -> tuple[Plan, Wishes, s
         skip_existing=given.skip_existing,
         encoding=encoding,
     )
-    return make_plan(wishes, mark_of), wishes, weights
+    plan = make_plan(wishes, mark_of)
+    refuse_inputs(given.report, plan)
+    return plan, wishes, weights
 
 
 def output_of(given: PictureOptions, plan: Plan) -> Output:

@@ -128,7 +128,7 @@ class Report:
         if path is None:
             return
         rows = [result.to_json(self.weights) for result in self.results]
-        if path.suffix == ".csv":
+        if path.suffix.lower() == ".csv":
             text = as_table(rows)
         else:
             text = json.dumps({"summary": as_json(total), "pictures": rows}, indent=1) + "\n"
