@@ -552,11 +552,40 @@ def test_what_was_told_is_reported_though_a_word_is_wrong(tmp_path: Path, adacod
     assert json.loads((tmp_path / "r.json").read_text())["summary"]["failed"] == 1
 
 
+def run_script(script: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """A shell script with the command of this checkout, in ``folder``."""
+    bin_folder = folder / "bin"
+    bin_folder.mkdir(exist_ok=True)
+    (bin_folder / "adacode").write_text(f'#!/bin/sh\nexec {sys.executable} -m adacode_cli "$@"\n')
+    (bin_folder / "adacode").chmod(0o755)
+    settings = environment(ADACODE_WEIGHTS=str(folder / "tiny.safetensors"))
+    settings["PATH"] = f"{bin_folder}{os.pathsep}{settings['PATH']}"
+    command = ["bash", "-euo", "pipefail", "-c", script]
+    return subprocess.run(
+        command, capture_output=True, text=True, check=False, cwd=folder, env=settings
+    )
+
+
 def readme_scripts() -> list[str]:
     """The shell scripts of the README's part about scripts."""
     text = (ROOT / "README.md").read_text()
     part = text.split("### In scripts", 1)[1].split("\n## ", 1)[0]
     return re.findall(r"```sh\n(.*?)```", part, re.DOTALL)
+
+
+def test_the_readmes_loop_leaves_nothing_of_a_photo_that_fails(tmp_path: Path) -> None:
+    [loop] = [script for script in readme_scripts() if "for " in script]
+    (tmp_path / "photos").mkdir()
+    make_photo(12, 8).save(tmp_path / "photos" / "a.jpg")
+    (tmp_path / "photos" / "bad.jpg").write_bytes(b"nothing")
+    run_script(loop, tmp_path)
+    assert tree(tmp_path / "one-by-one") == ["a_x4.png"]
+
+
+def test_the_readmes_tree_has_every_module() -> None:
+    told = (ROOT / "README.md").read_text().split("## The tree")[1]
+    modules = [p.name for p in (ROOT / "adacode_cli").rglob("*.py") if p.name != "__init__.py"]
+    assert [name for name in modules if name not in told] == []
 
 
 def test_the_readmes_loop_and_pipeline(tmp_path: Path) -> None:
@@ -566,21 +595,8 @@ def test_the_readmes_loop_and_pipeline(tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
     for name in ("a b.jpg", "c\nd.jpg", "-e.jpg"):
         make_photo(12, 8).save(tmp_path / "photos" / name)
-    bin_folder = tmp_path / "bin"
-    bin_folder.mkdir()
-    (bin_folder / "adacode").write_text(f'#!/bin/sh\nexec {sys.executable} -m adacode_cli "$@"\n')
-    (bin_folder / "adacode").chmod(0o755)
-    settings = environment(ADACODE_WEIGHTS=str(tmp_path / "tiny.safetensors"))
-    settings["PATH"] = f"{bin_folder}{os.pathsep}{settings['PATH']}"
     for script in scripts:
-        done = subprocess.run(
-            ["bash", "-euo", "pipefail", "-c", script],
-            capture_output=True,
-            text=True,
-            check=False,
-            cwd=tmp_path,
-            env=settings,
-        )
+        done = run_script(script, tmp_path)
         assert done.returncode == 0, f"{script}\n{done.stderr}"
     expected = {"a b_x4.png", "c\nd_x4.png", "-e_x4.png"}
     folders = {p.parent for p in tmp_path.rglob("*_x4.png")}
