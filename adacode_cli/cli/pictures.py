@@ -67,7 +67,7 @@ class PictureOptions:
         list[str] | None,
         typer.Option(
             metavar="PATTERN",
-            help="Only such files of folders; A.JPG is one of '*.jpg'.",
+            help="Only such files of folders, in upper or lower case.",
             rich_help_panel=FILES,
         ),
     ] = None
@@ -75,7 +75,7 @@ class PictureOptions:
         list[str] | None,
         typer.Option(
             metavar="PATTERN",
-            help="No such files of folders, in either case.",
+            help="No such files of folders, in upper or lower case.",
             rich_help_panel=FILES,
         ),
     ] = None
