@@ -7,13 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from adacode_cli.errors import EMPTY
-from adacode_cli.images.naming import as_written
+
+# A path, and one that keeps the slash behind it (``naming.as_written``), as typer calls them.
+PATHS = ("path", "as_written")
 
 
 def keep_paths(parameter: Any) -> None:
     """Let a parameter that is a path refuse '', which pathlib takes for the current folder."""
     kind: Any = getattr(parameter, "type", None)
-    if getattr(kind, "name", None) not in ("path", as_written.__name__):
+    if getattr(kind, "name", None) not in PATHS:
         return
     convert = kind.convert
 

@@ -56,7 +56,6 @@ class PictureOptions:
             metavar="PATH",
             parser=as_written,
             help="File, folder or - (standard output); else beside each input.",
-            readable=False,
         ),
     ] = None
     recursive: Annotated[
