@@ -15,7 +15,8 @@ import pytest
 
 from adacode_cli.cli import problems
 from adacode_cli.cli.progress import picture_bar
-from adacode_cli.cli.visible import visible
+from adacode_cli.training.dataset import tell_skipped
+from adacode_cli.visible import visible
 from tests.conftest import environment, make_photo
 
 TINY = ("--weights", "tiny.safetensors")
@@ -117,6 +118,11 @@ def test_what_is_shown_of_a_name(text: str, shown: str, capsys: pytest.CaptureFi
     assert visible(text) == shown
     problems.complain(f"{text}: no such file")
     assert capsys.readouterr().err == f"adacode: error: {shown}: no such file\n"
+
+
+def test_training_shows_names_so_too(capsys: pytest.CaptureFixture[str]) -> None:
+    tell_skipped(OSError(f"{TITLE}: broken"))
+    assert capsys.readouterr().err == "adacode: title\\x1b]0;PWNED\\x07.png: broken; skipped\n"
 
 
 def test_the_lines_of_a_librarys_words_become_one(capsys: pytest.CaptureFixture[str]) -> None:

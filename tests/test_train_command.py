@@ -170,7 +170,7 @@ def test_photos_that_cannot_be_used_are_listed_and_skipped(
     listed = (tmp_path / "run" / "skipped.txt").read_text()
     assert "broken.png: unreadable" in listed
     assert "20×20 is smaller than a patch of 64" in listed
-    assert "2 photos are skipped" in done.stderr
+    assert "skipped: 2 photos, see " in done.stderr
     assert done.stderr.count("half.png") == 1
 
 

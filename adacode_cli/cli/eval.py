@@ -12,10 +12,10 @@ import typer
 
 from adacode_cli.cli import known, options, problems
 from adacode_cli.cli.progress import new_progress
-from adacode_cli.cli.visible import visible
 from adacode_cli.counted import counted
 from adacode_cli.errors import UsageError
 from adacode_cli.restore.inpainting.choice import DEFAULT, Texture
+from adacode_cli.visible import visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -19,8 +19,8 @@ from typing import ParamSpec, TypeVar
 import typer
 
 from adacode_cli import stopping
-from adacode_cli.cli.visible import joined, visible
 from adacode_cli.errors import UsageError
+from adacode_cli.visible import joined, visible
 
 P = ParamSpec("P")
 R = TypeVar("R")

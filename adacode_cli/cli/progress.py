@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from adacode_cli.cli.visible import visible
 from adacode_cli.training.names import LOSSES
+from adacode_cli.visible import visible
 
 if TYPE_CHECKING:
     from rich.progress import Progress

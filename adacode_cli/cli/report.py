@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from adacode_cli.cli import problems
 from adacode_cli.cli.progress import PictureBar, picture_bar
-from adacode_cli.cli.visible import visible
 from adacode_cli.counted import counted
+from adacode_cli.visible import visible
 
 if TYPE_CHECKING:
     from adacode_cli.restore.folder import Worker

@@ -11,8 +11,8 @@ import typer
 
 from adacode_cli.cli import known, options, problems, report
 from adacode_cli.cli.problems import explained
-from adacode_cli.cli.visible import visible
 from adacode_cli.errors import UsageError
+from adacode_cli.visible import visible
 
 if TYPE_CHECKING:
     from adacode_cli.weights.catalogue import Source

@@ -21,6 +21,7 @@ from adacode_cli.images.unlimited import open_unlimited
 from adacode_cli.training.damage import Damage, to_tensor
 from adacode_cli.training.degradations import Image
 from adacode_cli.training.target import Target
+from adacode_cli.visible import visible
 
 
 class Patch(NamedTuple):
@@ -169,7 +170,7 @@ class PatchDataset(Dataset[Patch]):
 
 def tell_skipped(error: OSError) -> None:
     """One line on stderr for a photo that can't be decoded."""
-    print(f"adacode: {error}; skipped", file=sys.stderr, flush=True)
+    print(visible(f"adacode: {error}; skipped"), file=sys.stderr, flush=True)
 
 
 def random_crop(photo: Image, patch: int, rng: np.random.Generator) -> Image:

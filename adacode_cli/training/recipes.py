@@ -34,6 +34,7 @@ from adacode_cli.training.stages import PRESETS, Stage
 from adacode_cli.training.target import Target
 from adacode_cli.training.trainer import Lesson, Report, Trainer
 from adacode_cli.training.validation import Validation
+from adacode_cli.visible import visible
 
 # More patches than any budget reaches: a run ends by its budget, not by its data.
 ENDLESS = 10**9
@@ -361,4 +362,4 @@ def take(model: AdaCode, source: AdaCode, *prefixes: str, fresh: tuple[str, ...]
 
 def note(message: str) -> None:
     """One line on stderr, for what a person should know before a long run."""
-    print(f"adacode: {message}", file=sys.stderr, flush=True)
+    print(visible(f"adacode: {message}"), file=sys.stderr, flush=True)

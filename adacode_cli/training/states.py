@@ -9,6 +9,8 @@ from typing import Any
 
 import torch
 
+from adacode_cli.visible import visible
+
 KEYS = frozenset({"run", "step"})  # that tell a state from other files of PyTorch's
 
 
@@ -49,7 +51,7 @@ class States:
                 return read_state(path)
             except ValueError as error:
                 instead = "an older one is tried" if paths else "none is older: it begins anew"
-                print(f"adacode: {error}; {instead}", file=sys.stderr, flush=True)
+                print(visible(f"adacode: {error}; {instead}"), file=sys.stderr, flush=True)
         return None
 
 
