@@ -128,6 +128,7 @@ def test_training_shows_names_so_too(capsys: pytest.CaptureFixture[str]) -> None
 def test_the_lines_of_a_librarys_words_become_one(capsys: pytest.CaptureFixture[str]) -> None:
     library, ours = RuntimeError("CUDA error: none\n  here\n"), ValueError("a\nb.png: broken")
     problems.complain(f"a\nb.png: {library}", library)
+    ours.__cause__ = ours  # as by "raise" of an error within its own "except"
     problems.complain(str(ours), ours)
     assert capsys.readouterr().err.splitlines() == [
         r"adacode: error: a\nb.png: CUDA error: none here",

@@ -122,11 +122,19 @@ def complain(message: str, cause: BaseException | None = None) -> None:
 
 def in_one_line(message: str, cause: BaseException | None) -> str:
     """``message``, in which a library's words have no lines of their own; a name keeps its."""
-    while cause is not None:
-        if isinstance(cause, RuntimeError) or type(cause).__module__.split(".")[0] not in OURS:
-            message = message.replace(str(cause), joined(str(cause)))
-        cause = cause.__cause__
+    for error in causes(cause):
+        if isinstance(error, RuntimeError) or type(error).__module__.split(".")[0] not in OURS:
+            message = message.replace(str(error), joined(str(error)))
     return message
+
+
+def causes(error: BaseException | None) -> list[BaseException]:
+    """An error, what it was raised from, and so on; one may have been raised from itself."""
+    found: list[BaseException] = []
+    while error is not None and error not in found:
+        found.append(error)
+        error = error.__cause__
+    return found
 
 
 def say(message: str) -> None:
