@@ -14,8 +14,9 @@ from torch import Tensor
 
 from adacode_cli.device import resolve_device, resolve_precision
 from adacode_cli.errors import UsageError
+from adacode_cli.model import checkpoint
 from adacode_cli.model.adacode import AdaCode
-from adacode_cli.model.checkpoint import CheckpointError
+from adacode_cli.model.checkpoint import Checkpoint, CheckpointError
 from adacode_cli.model.config import (
     AdaCodeConfig,
     CodebookConfig,
@@ -24,7 +25,7 @@ from adacode_cli.model.config import (
     official_config,
 )
 from adacode_cli.training.damage import Damage, Degraded, Holed, Nothing
-from adacode_cli.training.dataset import PatchDataset, find_classes, usable
+from adacode_cli.training.dataset import PatchDataset, classes_in, find_classes, usable
 from adacode_cli.training.degradations import CLEAN_REDUCTIONS, Strengths
 from adacode_cli.training.perceptual import load_network
 from adacode_cli.training.settings import Settings, write_toml
@@ -32,6 +33,7 @@ from adacode_cli.training.stages import PRESETS, Stage
 from adacode_cli.training.target import Target
 from adacode_cli.training.trainer import Lesson, Report, Trainer
 from adacode_cli.training.validation import Validation
+from adacode_cli.weights.describe import as_object
 
 # More patches than any budget reaches: a run ends by its budget, not by its data.
 ENDLESS = 10**9
@@ -171,8 +173,9 @@ def train_all(run: Run, task: Task, scale: int, codes: int, dim: int, report: Re
     Raises ``UsageError`` when the folder has no classes, for a task that knows no such scale,
     and for patches that can't be halved so often.
     """
-    classes = list(find_classes(run.photos))
-    if classes == [run.photos.name]:
+    find_classes(run.photos)  # or it says what is wrong with the folder
+    classes = list(classes_in(run.photos))
+    if not classes:
         raise UsageError(f"{run.photos}: no subfolders; give each class a folder of its own")
     # What the last stage would refuse is refused before the first.
     check_task(task, scale)
@@ -289,8 +292,11 @@ def single_codebook(path: Path) -> AdaCode:
 
 def read_prior(path: Path, preset: str) -> AdaCode:
     """A frozen stage II network of the preset. Raises ``CheckpointError`` for another one."""
-    teacher = AdaCode.from_file(path)
-    if teacher.config.task != "reconstruct" or len(teacher.codebooks) < 2:
+    stored = checkpoint.load(path)
+    teacher = AdaCode.from_checkpoint(stored, path)
+    # A single class makes a network of the same shape as stage I: only its story tells it apart.
+    mixes = len(teacher.codebooks) > 1 or stage_of(stored) == "representation"
+    if teacher.config.task != "reconstruct" or not mixes:
         raise CheckpointError(f"{path}: not a prior from `adacode train representation`")
     if teacher.config.family != preset:
         raise CheckpointError(
@@ -298,6 +304,12 @@ def read_prior(path: Path, preset: str) -> AdaCode:
             f"{teacher.config.family}"
         )
     return teacher.requires_grad_(False)
+
+
+def stage_of(stored: Checkpoint) -> str | None:
+    """The stage that made a network, if its file tells."""
+    stage = as_object(stored.metadata.get("training", "")).get("stage")
+    return stage if isinstance(stage, str) else None
 
 
 def shape_of(config: AdaCodeConfig) -> str:
