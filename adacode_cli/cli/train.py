@@ -223,8 +223,8 @@ def tell_left_out(photos: Path) -> None:
 
     count = left_out(photos)
     if count and not problems.is_follower():
-        several = f"{count} photos beside the classes are" if count > 1 else "a photo beside the classes is"
-        problems.say(f"{photos}: {several} left out; a class is a folder of its own")
+        several = "1 photo" if count == 1 else f"{count} photos"
+        problems.say(f"{photos}: {several} beside the classes left out; a class is a folder")
 
 
 def length_of_codes(run: Run) -> int:

@@ -1,0 +1,10 @@
+"""Lines on stderr around a long run."""
+
+from __future__ import annotations
+
+import sys
+
+
+def note(message: str) -> None:
+    """One line on stderr, for what a person should know before a long run."""
+    print(f"adacode: {message}", file=sys.stderr, flush=True)
