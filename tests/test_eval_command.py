@@ -178,8 +178,6 @@ def test_coarser_weights_are_scored_beside_the_exact_ones(
     assert rates == [books * (4 + bits) / 64 for bits in (32, 8, 1)]
     exact, fine, coarse = (scores["PSNR-Y"] for scores in means.values())
     assert abs(exact - fine) < abs(exact - coarse)
-    refused = adacode("eval", clean, "--weight-bits", "8", check=2).stderr
-    assert "--task reconstruct" in refused
 
 
 def test_results_are_compared_with_their_references(
@@ -300,6 +298,33 @@ def test_what_cannot_be_scored_is_one_line(clean: Path, tmp_path: Path, adacode:
     assert "none" not in done.stdout
     (tmp_path / "empty").mkdir()
     assert "no photo" in adacode("eval", "empty", "--weights", weights, check=1).stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("--border", "4"), "--border goes with --reference alone"),
+        (("--texture", "none"), "--texture goes with --task inpaint, not sr"),
+        (("--weight-bits", "8"), "--weight-bits goes with --task reconstruct, not sr"),
+        (("--reference", "x", "--weights", "lite-x4"), "--weights does nothing with --reference"),
+        (("--reference", "x", "--seed", "0"), "--seed does nothing with --reference"),
+        (("--reference", "x", "--sheet", "s.png"), "--sheet does nothing with --reference"),
+        (("--sheet", "sheet.jpg"), "sheet.jpg: the sheet is a PNG; name it so"),
+    ],
+)
+def test_options_that_would_do_nothing_are_refused(
+    words: tuple[str, ...], told: str, clean: Path, adacode: Command
+) -> None:
+    refused = adacode("eval", clean, *words, check=2).stderr
+    assert told in refused
+    assert refused.count("\n") == 1
+
+
+def test_settings_for_other_commands_are_no_options_that_do_nothing(
+    clean: Path, adacode: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ADACODE_DEVICE", "cpu")
+    adacode("eval", clean, "--reference", clean)
 
 
 def test_a_tasks_first_damage_is_its_default() -> None:

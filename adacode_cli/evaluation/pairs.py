@@ -43,7 +43,7 @@ class Results:
             )
         return best[0]
 
-    def called_after(self, photo: Path) -> list[tuple[tuple[int, bool], Path]]:
+    def called_after(self, photo: Path) -> list[tuple[tuple[int, int], Path]]:
         """Pictures called as a photo's results are; the smaller the number, the more likely."""
         stems = (photo.stem, f"{photo.stem}_{photo.suffix[1:]}")
         return [
