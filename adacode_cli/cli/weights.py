@@ -152,12 +152,12 @@ def mix(
     offline: options.Offline = False,
 ) -> None:
     """Write weights between two trainings of one network; their path goes to stdout."""
-    files = files_for(target, [first, second], force=force)
+    one, other = files_for(target, [first, second], force=force)
     import torch
 
     from adacode_cli.weights.mix import mix as write
 
-    write(*files, share, target, torch.float16 if half else None)
+    write(one, other, share, target, torch.float16 if half else None)
     typer.echo(target)
 
 
