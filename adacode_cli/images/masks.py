@@ -18,7 +18,7 @@ from adacode_cli.images.read import MAX_PIXELS, decode, load
 
 Mask = NDArray[np.bool_]
 ALPHA = "alpha"
-# How far a sample may be from 0, or from the painted colour: lossy formats ring around edges.
+# How far a sample may be from the painted colour, and a lossy one from 0: they ring around edges.
 SLACK, LOSSY_SLACK = 1 / 255, 48 / 255
 
 
@@ -112,11 +112,15 @@ def see_through(picture: Picture) -> Mask:
 def mask_in(data: bytes, name: str, max_pixels: int) -> Mask:
     """The same of a file's content; ``name`` is for messages."""
     found = decode(data, name, max_pixels)
-    first = found if isinstance(found, Picture) else found.frames[0]
-    colour = first.samples[..., : 1 if first.gray else 3]
-    least = round(LOSSY_SLACK * (2**first.depth - 1)) if first.lossy else 1
+    return marked(found if isinstance(found, Picture) else found.frames[0])
+
+
+def marked(picture: Picture) -> Mask:
+    """Where a mask isn't black, nor transparent; in lossy formats, nor nearly black."""
+    colour = picture.samples[..., : 1 if picture.gray else 3]
+    least = round(LOSSY_SLACK * (2**picture.depth - 1)) if picture.lossy else 1
     bright = np.asarray(colour.max(axis=2) >= least)
-    return bright & (first.samples[..., -1] > 0) if first.transparent else bright
+    return bright & (picture.samples[..., -1] > 0) if picture.transparent else bright
 
 
 def slack(picture: Picture) -> float:
