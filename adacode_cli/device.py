@@ -16,12 +16,13 @@ class DeviceError(ValueError):
     """A device that was asked for and isn't there."""
 
 
-def resolve_device(name: str) -> torch.device:
-    """'auto', 'cpu', 'cuda', 'cuda:N' or 'mps' as a device of this machine.
+def resolve_device(name: str | torch.device) -> torch.device:
+    """'auto', 'cpu', 'cuda', 'cuda:N', 'mps' or PyTorch's own, as a device of this machine.
 
     Raises ``UsageError`` for a word that names no device, ``DeviceError`` for a device that
     isn't there: what was asked for is never silently replaced.
     """
+    name = str(name)
     if name == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -161,6 +162,7 @@ def test_python_takes_and_returns_every_kind_of_image(tiny_weights: Path) -> Non
         expected = tiny_model("sr", 4)(tensor[None])
     assert torch.equal(restorer.indices, expected.indices[0])
     assert torch.allclose(restorer.weight_map, expected.weight_map[0], atol=1e-5)
+    wrong: Any
     for wrong in ("a.png", array[..., 0], array.astype(np.int64), photo.convert("RGBA")):
         with pytest.raises((TypeError, ValueError)):
             restorer(wrong)

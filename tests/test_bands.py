@@ -27,8 +27,9 @@ from adacode_cli.restore.bands.foresight import with_foresight
 from adacode_cli.restore.bands.run import Run, bands, settle
 from adacode_cli.restore.bands.statistics import squares
 from adacode_cli.restore.bands.store import ScratchError, Store
+from adacode_cli.restore.mirror import pad
 from adacode_cli.restore.reconstruction.reconstruct import encode
-from adacode_cli.restore.restorer import Restorer, pad
+from adacode_cli.restore.restorer import Restorer
 from adacode_cli.restore.tiling import Tiling, parse_tiling
 from adacode_cli.restore.way import NoRoomError, Way, persevere
 from adacode_cli.weights.catalogue import BUNDLED, load_model

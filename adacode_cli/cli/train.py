@@ -64,6 +64,10 @@ class RunOptions:
         str | None,
         typer.Option(help="vgg19, lpips, or a safetensors file of SqueezeNet 1.1 or VGG19."),
     ] = None
+    distill: Annotated[
+        str | None,
+        typer.Option(help="Draw as another network does: weights, or a .pt2 of torch.export."),
+    ] = None
     loss: Annotated[
         list[str] | None,
         typer.Option(help="NAME=WEIGHT, or NAME=WEIGHT@SHARE to begin later; repeat."),
@@ -99,7 +103,7 @@ class RunOptions:
     def chosen(self) -> dict[str, Any]:
         """Settings named on the command line."""
         named = ("steps", "preset", "batch", "accumulate", "patch", "learning_rate", "perceptual")
-        more = ("workers", "seed", "device", "precision")
+        more = ("distill", "workers", "seed", "device", "precision")
         told = {name: getattr(self, name) for name in (*named, *more)}
         told["seconds"] = options.seconds(self.budget) if self.budget else None
         every = self.checkpoint_every

@@ -25,9 +25,12 @@ def is_deep(image: Image.Image, data: bytes) -> bool:
         return bool(av1_flags(data) & DEEP)
     if image.format == "HEIF":
         return int(image.info.get("bit_depth", 8)) > 8
-    return (
-        image.mode.startswith("I") or image.mode == "F" or ";16" in str(getattr(image, "tile", ""))
-    )
+    return is_deep_mode(image.mode) or ";16" in str(getattr(image, "tile", ""))
+
+
+def is_deep_mode(mode: str) -> bool:
+    """Whether Pillow's images of this mode have one channel of more than 8 bits."""
+    return mode == "F" or mode.startswith("I")
 
 
 def is_monochrome(image: Image.Image, data: bytes) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -18,7 +19,8 @@ from adacode_cli.restore.bands.banded import stored
 from adacode_cli.restore.bands.foresight import with_foresight
 from adacode_cli.restore.bands.run import bands
 from adacode_cli.restore.bands.statistics import known, sample_moments
-from adacode_cli.restore.kinds import ImageT, to_mask, to_tensor
+from adacode_cli.restore.kinds import ImageT, keep_outside, size_of, to_tensor
+from adacode_cli.restore.mirror import pad
 from adacode_cli.restore.replay import Draw, Replayer
 from adacode_cli.restore.tiling import FEWEST, OnTile, Tiling, room_for
 from adacode_cli.restore.transfer import fetched, on_host, sent
@@ -34,9 +36,10 @@ HIGH = 256  # rows of a picture that is only tried
 class Restorer:
     """A model on a device, ready for images.
 
-    Calling it takes a PIL image, an array (H, W, 3), or a tensor (3, H, W) in [0, 1], and
-    returns the same kind, s times larger. ``weight_map`` and ``indices`` tell how the last
-    one came about.
+    Calling it takes a PIL image without transparency, an array (H, W, 3) of uint8, uint16 or
+    floats, or a tensor (3, H, W) of floats, and returns the same kind in RGB, s times larger; of
+    PIL's, 8 bits. Floats lie in [0, 1]: what overshoots by up to 0.5, as resampling does, is
+    clipped. ``weight_map`` and ``indices`` tell how the last one came about.
     """
 
     def __init__(
@@ -62,14 +65,19 @@ class Restorer:
     def load(
         cls,
         weights: str | Path = "lite-x4",
-        device: str = "auto",
+        device: str | torch.device = "auto",
         precision: str = "auto",
         tiling: Tiling | None = None,
     ) -> Restorer:
         """By a name that ``--weights`` takes, or a file; fetched if it isn't here.
 
-        Raises ``CheckpointError``, ``WeightsError`` or ``DeviceError``.
+        Raises ``FileNotFoundError`` where there is neither, ``CheckpointError`` for a file that
+        can't be read, ``WeightsError`` for one that can't be fetched, ``DeviceError`` for a device
+        that isn't there or lacks the precision, and ``UsageError`` for a word that means none, or
+        a fidelity, as of 'lite-x4@2', beyond 1.
         """
+        if not isinstance(weights, str | PathLike):
+            raise TypeError(f"weights are a name or a file's path, not {weights!r}")
         where = resolve_device(device)
         dtype = resolve_precision(precision, where)
         return cls(load_model(weights), where, dtype, tiling, fixed=device != "auto")
@@ -82,10 +90,13 @@ class Restorer:
     def __call__(self, image: ImageT) -> ImageT:
         """Restore one image of any kind, in tiles if it is large.
 
-        Raises ``TypeError`` or ``ValueError`` for what is no image, and ``FloatingPointError``
-        rather than return a picture with holes in it.
+        Raises ``TypeError`` or ``ValueError`` for what is no image, holds numbers that aren't
+        finite or lie on another scale, and ``FloatingPointError`` rather than return a picture
+        with holes in it.
         """
-        tensor, back = to_tensor(image, self.model.config.in_channels)
+        if self.model.config.task == "inpaint":
+            raise ValueError("these weights are for inpaint; call .inpaint(image, mask)")
+        tensor, back = to_tensor(image)
         self.last = tensor
         return back(self.restore(tensor))
 
@@ -94,19 +105,26 @@ class Restorer:
     ) -> ImageT:
         """Fill the holes: where ``mask``, of any kind and the image's size, isn't 0.
 
+        mask: a PIL image, an array or a tensor, with or without channels. What is transparent in
+        it is no hole, nor what is nearly black in a PIL image opened from a lossy file.
         texture: how much of a hole may be pieces of what is around it, where the drawing is dull.
-        Every other pixel comes out as it went in. Raises as a call does.
+        Every other pixel comes out as it went in, of a PIL image in RGB of 8 bits; what lies in
+        the holes may be anything, NaN included. Raises as a call does, and for what is no mask or
+        has another size.
         """
         from adacode_cli.restore.inpainting.inpaint import Filling, inpaint
+        from adacode_cli.restore.inpainting.mask import to_mask
 
         if self.model.config.task != "inpaint":
             raise ValueError(f"these weights are for {self.model.config.task}, not for inpaint")
         filling = Filling(texture=texture)  # type: ignore[arg-type]  # a name will do
-        tensor, back = to_tensor(image, 3)
-        holes = to_mask(mask, (tensor.shape[1], tensor.shape[2]))
+        holes = to_mask(mask, size_of(image))
+        tensor, back = to_tensor(image, holes)
         self.last = torch.cat([tensor, torch.from_numpy(holes).to(tensor)[None]])
         self.last = self.last[: self.model.config.in_channels]
-        return back(inpaint(self, tensor, holes, filling))
+        filled = back(inpaint(self, tensor, holes, filling))
+        keep_outside(filled, image, holes)
+        return filled
 
     @property
     def weight_map(self) -> Tensor:
@@ -275,23 +293,3 @@ def placed(model: AdaCode, device: torch.device) -> AdaCode:
         if not lacks_memory(error):
             raise
     return model.to("cpu")
-
-
-def pad(batch: Tensor, multiple: int, *, always: bool) -> Tensor:
-    """Mirror (B, 3, H, W) at the bottom and right up to a multiple of ``multiple``.
-
-    ``always``: by at least a pixel, as the published inference does.
-    """
-    h, w = batch.shape[-2:]
-    extra = int(always)
-    bottom, right = (-(n + extra) % multiple + extra for n in (h, w))
-    return mirror(mirror(batch, bottom, 2), right, 3)
-
-
-def mirror(batch: Tensor, count: int, dim: int) -> Tensor:
-    """``count`` more rows or columns, mirrored with the edge, and again where it is small."""
-    while count > 0:
-        piece = min(count, batch.shape[dim])
-        flipped = batch.flip(dim).narrow(dim, 0, piece)
-        batch, count = torch.cat([batch, flipped], dim), count - piece
-    return batch

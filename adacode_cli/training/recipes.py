@@ -25,6 +25,7 @@ from adacode_cli.training.alone import alone_in
 from adacode_cli.training.damage import Damage, Degraded, Holed, Nothing
 from adacode_cli.training.dataset import PatchDataset, classes_in, find_classes
 from adacode_cli.training.degradations import CLEAN_REDUCTIONS, Strengths
+from adacode_cli.training.distillation import Distillation, load_example
 from adacode_cli.training.notes import note
 from adacode_cli.training.perceptual import load_network
 from adacode_cli.training.photos import NONE_ASIDE, keep_aside, list_skipped, usable_classes
@@ -104,7 +105,8 @@ class Run:
         dataset = PatchDataset(classes, settings.patch, damage, settings.seed, ENDLESS, target)
         validation = Validation(aside[: settings.validation], damage, network)
         watching = teacher if stage.teacher else None
-        return Lesson(dataset, validation, network, watching, skipped)
+        drawn = distillation_for(settings, config.scale)
+        return Lesson(dataset, validation, network, watching, drawn, skipped)
 
 
 def train_codebook(
@@ -250,6 +252,14 @@ def check_patch(patch: int, config: AdaCodeConfig) -> None:
             f"patches of {patch} pixels: this network needs a multiple of {wanted}, such as "
             f"{-(-patch // wanted) * wanted}"
         )
+
+
+def distillation_for(settings: Settings, scale: int) -> Distillation | None:
+    """Whose pictures are drawn after, if anyone's. Raises as ``load_example``."""
+    if settings.distill is None:
+        return None
+    network = load_example(Path(settings.distill), scale, settings.patch)
+    return Distillation(network, settings.distill_clean, settings.distill_tones)
 
 
 def present(path: Path, wanted: str) -> Path:

@@ -30,7 +30,14 @@ LEAST = {
     "keep": 1,
     "log_every": 1,
 }
-FINITE = ("calm", "sharpen", "flat", "learning_rate", "discriminator_rate")  # and not below 0
+FINITE = (  # and not below 0
+    "calm",
+    "sharpen",
+    "flat",
+    "distill_tones",
+    "learning_rate",
+    "discriminator_rate",
+)
 
 
 @dataclass(frozen=True)
@@ -52,6 +59,9 @@ class Settings:
     calm: float = 0.0  # of 255, all channels summed: differences that are smoothed away
     sharpen: float = 0.0  # × their difference to a blur is added at edges
     flat: float = 0.0  # of 255 a pixel: slopes on which no perceptual or adversarial loss looks
+    distill: str | None = None  # weights or a .pt2 program whose pictures are drawn after
+    distill_clean: float = 0.0  # share of the photo, only reduced, in what it is shown
+    distill_tones: float = 4.0  # pixels: what a blur of this σ keeps is the photo's
     learning_rate: float = 4e-4
     discriminator: str | None = None  # patches or unet, else the preset's
     discriminator_rate: float = 4e-4
@@ -104,14 +114,15 @@ class Settings:
         for name, amount in {**{n: getattr(self, n) for n in FINITE}, **weights}.items():
             if not 0 <= amount < math.inf:
                 raise UsageError(f"{name} is {amount}; it must be a number from 0 up")
-        for name in ("learning_rate", "clip"):
+        for name in ("learning_rate", "clip", "distill_tones"):
             if not getattr(self, name) > 0:
                 raise UsageError(f"{name} is {getattr(self, name)}; it must be more than 0")
 
     def check_shares(self) -> None:
         """Whether shares are less than all, or all. Raises ``UsageError``."""
         begins = {f"begins.{name}": share for name, share in self.begins.items()}
-        for name, share in {"plain": self.plain, **begins}.items():
+        shares = {"plain": self.plain, "distill_clean": self.distill_clean}
+        for name, share in {**shares, **begins}.items():
             if not 0 <= share <= 1:
                 raise UsageError(f"{name} is {share}; it is a share, from 0 to 1")
         if not 0 <= self.ema < 1:
@@ -121,7 +132,7 @@ class Settings:
         """The same; only super-resolution draws anything but the photo itself."""
         if task == "sr":
             return self
-        return replace(self, calm=0.0, sharpen=0.0, flat=0.0)
+        return replace(self, calm=0.0, sharpen=0.0, flat=0.0, distill=None)
 
     def share(self, part: float) -> Settings:
         """The same with a part of the budget."""
@@ -130,8 +141,8 @@ class Settings:
 
     def told(self) -> dict[str, Any]:
         """As it stands in the weights, which travel: without this machine's folders."""
-        network = self.perceptual and Path(self.perceptual).name
-        return {**asdict(self), "perceptual": network}
+        files = {"perceptual": self.perceptual, "distill": self.distill}
+        return {**asdict(self), **{name: file and Path(file).name for name, file in files.items()}}
 
     def spent(self, steps: int, seconds: float) -> float:
         """The share of the budget that is spent, 0 to 1."""

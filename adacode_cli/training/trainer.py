@@ -28,6 +28,7 @@ from adacode_cli.training.code_averages import CodeAverages
 from adacode_cli.training.curves import draw_curves
 from adacode_cli.training.dataset import Patch, PatchDataset
 from adacode_cli.training.discriminator import Adversary
+from adacode_cli.training.distillation import Distillation
 from adacode_cli.training.figures import CodeUses, Figures, Log
 from adacode_cli.training.identity import differences
 from adacode_cli.training.perceptual import PerceptualNetwork
@@ -49,6 +50,7 @@ class Lesson:
     validation: Validation | None = None
     network: PerceptualNetwork | None = None
     teacher: AdaCode | None = None
+    distillation: Distillation | None = None
     skipped: dict[Path, str] = field(default_factory=dict)  # photos that aren't used, and why
 
 
@@ -71,7 +73,7 @@ class Trainer:
             # From pinned memory alone: elsewhere what is copied may be gone before it has been.
             dataloader_config=DataLoaderConfiguration(non_blocking=pins_memory(settings.device)),
         )
-        for helper in (lesson.network, lesson.teacher):
+        for helper in (lesson.network, lesson.teacher, lesson.distillation):
             if helper is not None:
                 helper.to(self.accelerator.device)
         self.perceptual = None if lesson.network is None else losses.Perceptual(lesson.network)
@@ -219,6 +221,7 @@ class Trainer:
         """
         for group in self.optimiser.param_groups:
             group["lr"] = self.settings.learning_rate * self.schedule()
+        patch = self.targets(patch)
         with self.accelerator.accumulate(*self.trained()):
             compared, terms = self.backward(patch)
             if self.accelerator.sync_gradients:
@@ -236,6 +239,13 @@ class Trainer:
             self.step += 1
             self.average.follow(self.step)
         return {k: v.detach() for k, v in terms.items()}
+
+    def targets(self, patch: Patch) -> Patch:
+        """The same patches with what is to be drawn of them: the photo, or a network's picture."""
+        if self.lesson.distillation is None:
+            return patch
+        with self.accelerator.autocast():
+            return self.lesson.distillation(patch)
 
     def backward(self, patch: Patch) -> tuple[losses.Compared, dict[str, Tensor]]:
         """Gradients of the weighted losses; returns what was compared and the losses."""
