@@ -30,7 +30,8 @@ from adacode_cli.restore.restorer import Restorer
 from adacode_cli.training.damage import Nothing, to_tensor
 from adacode_cli.training.dataset import PatchDataset, find_classes, load_photo
 from adacode_cli.training.figures import CodeUses
-from adacode_cli.training.recipes import ENDLESS, take, usable_classes
+from adacode_cli.training.photos import usable_classes
+from adacode_cli.training.recipes import ENDLESS, take
 from adacode_cli.training.settings import Settings
 from adacode_cli.training.squeezenet import SqueezeFeatures
 from adacode_cli.training.stages import LITE, Stage

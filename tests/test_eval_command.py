@@ -10,7 +10,9 @@ import pytest
 from PIL import Image
 from skimage.metrics import peak_signal_noise_ratio
 
+from adacode_cli.evaluation.pairs import Results
 from adacode_cli.evaluation.protocol import Protocol
+from adacode_cli.images.naming import fitting
 from adacode_cli.model import checkpoint
 from adacode_cli.model.config import Task
 from adacode_cli.training.degradations import Blur, Jpeg, Noise, Resize, follow
@@ -45,8 +47,12 @@ def test_a_test_set_can_be_made_again_from_its_record(
     record = json.loads((tmp_path / "set" / "degradations.json").read_text())
     assert record["protocol"]["seed"] == 7
     for told in record["photos"]:
-        with Image.open(tmp_path / "set" / "clean" / f"{told['photo']}.png") as photo:
+        with (
+            Image.open(tmp_path / "set" / told["clean"]) as photo,
+            Image.open(clean / told["photo"]) as named,
+        ):
             original = np.asarray(photo)
+            assert np.array_equal(original, np.asarray(named))
         steps = [STEPS[step.pop("step")](**step) for step in told["steps"]]
         with Image.open(tmp_path / "set" / told["degraded"]) as photo:
             assert np.array_equal(follow(tuple(steps), original), np.asarray(photo))
@@ -58,6 +64,33 @@ def test_a_test_set_can_be_made_again_from_its_record(
     assert "lies within" in adacode("degrade", clean, "-o", clean / "set", check=2).stderr
 
 
+def test_photos_of_one_name_keep_their_extension_in_a_test_set(
+    clean: Path, tmp_path: Path, adacode: Command
+) -> None:
+    make_photo(96, 72).save(clean / "a.jpg")
+    make_photo(96, 72).save(clean / "two.words.jpg")
+    adacode("degrade", clean, "-o", "set")
+    names = ["a_jpg.png", "a_png.png", "b.png", "more/a.png", "two.words.png"]
+    assert tree(tmp_path / "set" / "clean") == names
+    make_photo(96, 72).save(clean / "a_jpg.png")
+    refused = adacode("degrade", clean, "-o", "other", check=2).stderr
+    assert "would both become a_jpg.png" in refused
+    assert not (tmp_path / "other").exists()
+
+
+def test_a_test_set_is_restored_and_compared(clean: Path, tmp_path: Path, adacode: Command) -> None:
+    make_photo(96, 72, seed=4).save(clean / "c.jpg")
+    weights = save_tiny(tmp_path, "inpaint", 1)
+    adacode("degrade", clean, "-o", "set", "--task", "inpaint", "--seed", "7")
+    adacode(
+        "inpaint", "set/degraded", "-r", "--mask", "set/masks", "-o", "out", "--weights", weights
+    )
+    told = json.loads(adacode("eval", "out", "--reference", "set/clean", "--json").stdout)
+    assert len(told["photos"]) == 4
+    # Each with its own: of another photo there is nothing alike.
+    assert all(scores["out"]["SSIM"] > 0.5 for scores in told["photos"].values())
+
+
 def test_a_test_set_without_its_record_is_not_overwritten(
     clean: Path, tmp_path: Path, adacode: Command
 ) -> None:
@@ -65,7 +98,7 @@ def test_a_test_set_without_its_record_is_not_overwritten(
     (tmp_path / "set" / "degradations.json").unlink()
     first = {p: (tmp_path / "set" / p).read_bytes() for p in tree(tmp_path / "set")}
     refused = adacode("degrade", clean, "-o", "set", "--seed", "1", check=2).stderr
-    assert "a.png.png: exists already; --force" in refused
+    assert "clean/a.png: exists already; --force" in refused
     assert first == {p: (tmp_path / "set" / p).read_bytes() for p in tree(tmp_path / "set")}
     adacode("degrade", clean, "-o", "set", "--seed", "1", "--force")
 
@@ -87,7 +120,7 @@ def test_holes_are_white_and_the_mask_tells_where(
     kind: str, clean: Path, tmp_path: Path, adacode: Command
 ) -> None:
     adacode("degrade", clean, "-o", "set", "--task", "inpaint", "--damage", kind)
-    for name in ("a.png.png", "more/a.png.png"):
+    for name in ("a.png", "more/a.png"):
         folder = tmp_path / "set"
         photo, holed, mask = (
             np.asarray(Image.open(folder / part / name)) for part in ("clean", "degraded", "masks")
@@ -145,8 +178,6 @@ def test_coarser_weights_are_scored_beside_the_exact_ones(
     assert rates == [books * (4 + bits) / 64 for bits in (32, 8, 1)]
     exact, fine, coarse = (scores["PSNR-Y"] for scores in means.values())
     assert abs(exact - fine) < abs(exact - coarse)
-    refused = adacode("eval", clean, "--weight-bits", "8", check=2).stderr
-    assert "--task reconstruct" in refused
 
 
 def test_results_are_compared_with_their_references(
@@ -172,6 +203,43 @@ def test_results_are_compared_with_their_references(
     luma = [luma_of(x)[4:-4, 4:-4] for x in (original, noisy.astype(np.uint8))]
     wanted = peak_signal_noise_ratio(*luma, data_range=255)  # type: ignore[no-untyped-call]
     assert found == pytest.approx(wanted, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("photo", "name"),
+    [
+        ("a.png", "a.png"),
+        ("a.jpg", "a_x4.png"),
+        ("a.jpg", "a_x1.5.webp"),
+        ("a.jpg", "a_inpainted.png"),
+        ("a.jpg", "a_reconstructed.jpg"),
+        ("a.jpg", "a_w160.png"),
+        ("a.jpg", "a_h90.png"),
+        ("a.jpg", "a_2mp.png"),
+        ("a.jpg", "a_fit160x90.png"),
+        ("a.jpg", "a_jpg_x4.png"),
+        ("a.jpg", "a_inpainted_x4.png"),
+        (f"{'a' * 250}.jpg", fitting("a" * 250, "_x4.png")),
+    ],
+)
+def test_a_result_is_known_by_every_name_that_results_have(
+    photo: str, name: str, tmp_path: Path
+) -> None:
+    results = Results(tmp_path, [tmp_path / "b_x4.png", tmp_path / name, tmp_path / "aa_x4.png"])
+    assert results.of(Path(photo), Path(), alone=True) == tmp_path / name
+
+
+def test_a_result_is_its_own_photos(tmp_path: Path) -> None:
+    names = ("a_x4.png", "more/a_x4.png", "c_x2.png", "c_x4.png", "d.png", "d_x4.png")
+    results = Results(tmp_path, [tmp_path / name for name in names])
+    for below, name in ((Path(), "a_x4.png"), (Path("more"), "more/a_x4.png")):
+        assert results.of(Path("a.png"), below, alone=False) == tmp_path / name
+    assert results.of(Path("d.png"), Path("flat"), alone=True) == tmp_path / "d.png"
+    for photo, told in (("a", "several"), ("c", "c_x2.png, c_x4.png"), ("x", "no picture of")):
+        with pytest.raises(ValueError, match=told):
+            results.of(Path(f"{photo}.png"), Path("other"), alone=True)
+    with pytest.raises(ValueError, match="may be any d's result"):
+        results.of(Path("d.png"), Path("other"), alone=False)
 
 
 def test_a_broken_photo_is_told_and_the_others_are_scored(
@@ -230,6 +298,33 @@ def test_what_cannot_be_scored_is_one_line(clean: Path, tmp_path: Path, adacode:
     assert "none" not in done.stdout
     (tmp_path / "empty").mkdir()
     assert "no photo" in adacode("eval", "empty", "--weights", weights, check=1).stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("--border", "4"), "--border goes with --reference alone"),
+        (("--texture", "none"), "--texture goes with --task inpaint, not sr"),
+        (("--weight-bits", "8"), "--weight-bits goes with --task reconstruct, not sr"),
+        (("--reference", "x", "--weights", "lite-x4"), "--weights does nothing with --reference"),
+        (("--reference", "x", "--seed", "0"), "--seed does nothing with --reference"),
+        (("--reference", "x", "--sheet", "s.png"), "--sheet does nothing with --reference"),
+        (("--sheet", "sheet.jpg"), "sheet.jpg: the sheet is a PNG; name it so"),
+    ],
+)
+def test_options_that_would_do_nothing_are_refused(
+    words: tuple[str, ...], told: str, clean: Path, adacode: Command
+) -> None:
+    refused = adacode("eval", clean, *words, check=2).stderr
+    assert told in refused
+    assert refused.count("\n") == 1
+
+
+def test_settings_for_other_commands_are_no_options_that_do_nothing(
+    clean: Path, adacode: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ADACODE_DEVICE", "cpu")
+    adacode("eval", clean, "--reference", clean)
 
 
 def test_a_tasks_first_damage_is_its_default() -> None:

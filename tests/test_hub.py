@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from threading import Thread
 
@@ -22,6 +23,7 @@ from safetensors.torch import save
 from adacode_cli.model import checkpoint
 from adacode_cli.model.adacode import AdaCode
 from adacode_cli.model.config import CodebookConfig
+from adacode_cli.weights.network import reason
 from tests.conftest import make_photo, tiny_config, tiny_model
 from tests.hub import Fault, Hub, running, sha256
 from tests.processes import run_command
@@ -31,6 +33,7 @@ from tests.test_published_files import Bomb
 
 ROOT = Path(__file__).parents[1]
 Run = Callable[..., subprocess.CompletedProcess[str]]
+FAR = {"HF_ENDPOINT": "https://huggingface.co"}  # not on this machine
 PIECE = 10 * 1024 * 1024  # bytes that huggingface_hub reads at once
 
 
@@ -419,6 +422,24 @@ def test_without_a_repository_the_release_is_asked_through_the_proxy(adacode: Ru
     assert asked == ["CONNECT github.com:443 HTTP/1.1"]
     assert "github.com" in only_problem(refused)
     assert "passw0rd" not in refused.stderr
+
+
+@pytest.mark.skipif(find_spec("socksio") is not None, reason="what the proxy takes is here")
+@pytest.mark.parametrize("name", ["hf:owner/repo", "https://example.com/m.safetensors"])
+def test_a_socks_proxy_without_its_package_is_one_line(name: str, adacode: Run) -> None:
+    words = ("weights", "pull", name)
+    refused = adacode(*words, check=1, NO_PROXY="", HTTPS_PROXY="socks5://127.0.0.1:9", **FAR)
+    assert f"{name}: a SOCKS proxy is set" in only_problem(refused)
+    assert "pip install 'httpx[socks]'" in refused.stderr
+
+
+def test_what_only_a_setting_mends_is_not_to_be_tried_again(adacode: Run) -> None:
+    refused = adacode("weights", "pull", "hf:owner/repo", check=1, HF_ENDPOINT="nonsense")
+    assert "HF_ENDPOINT must be an address such as https://hugging" in only_problem(refused)
+    assert "try again" not in refused.stderr
+    told = reason(OSError("[SSL: CERTIFICATE_VERIFY_FAILED] self-signed"), "the.hub")
+    assert told.endswith("its certificate isn't trusted here; SSL_CERT_FILE can name one that is")
+    assert reason(OSError("reset"), "the.hub").endswith("; try again")
 
 
 def test_an_address_is_fetched_once_goes_on_in_another_run_and_can_be_pinned(

@@ -16,6 +16,7 @@ import pytest
 import torch
 from PIL import ExifTags, Image, ImageDraw
 
+from adacode_cli.images.masks import MaskChoice, MaskFiles, doubts
 from adacode_cli.model import checkpoint
 from adacode_cli.model.adacode import AdaCode
 from adacode_cli.restore.inpainting.inpaint import MIRRORED, brightness, painter, steadied
@@ -154,6 +155,33 @@ def test_a_folder_of_photos_takes_a_folder_of_masks(tmp_path: Path, adacode: Com
 
 
 @pytest.mark.usefixtures("weights")
+def test_masks_follow_the_tree_or_go_by_an_unambiguous_name(
+    tmp_path: Path, adacode: Command
+) -> None:
+    for name in ("a/x.png", "b/x.png", "b/y.png", "c/z.png", "x.png"):
+        for folder in ("photos", "masks"):
+            (tmp_path / folder / name).parent.mkdir(parents=True, exist_ok=True)
+        make_photo(40, 40).save(tmp_path / "photos" / name)
+    a_mask(40, 40, (5, 5, 9, 9)).save(tmp_path / "masks" / "x.png")
+    a_mask(40, 40, (25, 25, 29, 29)).save(tmp_path / "masks" / "a" / "x.png")
+    a_mask(40, 40, (25, 5, 29, 9)).save(tmp_path / "masks" / "y.png")
+    words = ("--mask", "masks", "--weights", "inpaint.safetensors", "-o", "out")
+    done = adacode("inpaint", "photos", "-r", *words, check=1)
+    results = ("a/x_inpainted.png", "b/y_inpainted.png", "x_inpainted.png")
+    assert done.stdout.split() == [f"out/{name}" for name in results]
+    assert "b/x.png: masks/x.png may be any x's mask; put its own into masks/b" in done.stderr
+    assert "z.png: no mask named c/z.* or z.* in masks" in done.stderr
+    before = by_opencv(tmp_path / "photos" / "x.png")
+    for name, top, left in zip(results, (25, 5, 5), (25, 25, 5), strict=True):
+        changed = (by_opencv(tmp_path / "out" / name) != before).any(axis=2)
+        assert changed.any()
+        assert changed.sum() == changed[top : top + 5, left : left + 5].sum()
+    two = ("photos/a/x.png", "photos/b/x.png")
+    told = adacode("inpaint", *two, *words[:-2], check=1).stderr
+    assert told.count("may be any x's mask; restore one after the other") == 2
+
+
+@pytest.mark.usefixtures("weights")
 def test_another_mask_makes_another_result(tmp_path: Path, adacode: Command) -> None:
     make_photo(40, 40).save(tmp_path / "a.png")
     a_mask(40, 40, (5, 5, 9, 9)).save(tmp_path / "m.png")
@@ -203,8 +231,29 @@ def test_odd_masks_are_said(tmp_path: Path, adacode: Command) -> None:
     assert "--invert" in json.loads(done.stdout.splitlines()[0])["warnings"][0]
     done = adacode("inpaint", "a.png", "--mask", "inverted.png", "--invert", *use)
     assert "inverted" not in done.stderr
+    small = a_mask(48, 40, (10, 10, 20, 20))
+    small.save(tmp_path / "small.png")
+    done = adacode("inpaint", "a.png", "--mask", "small.png", "--invert", *use)
+    assert "looks inverted; is it meant without --invert?" in done.stderr
+    done = adacode("inpaint", "a.png", "--mask-color", "#12fe34", *use)
+    assert "none of it is of --mask-color" in done.stderr
+    adacode("inpaint", "a.png", "--mask", "inverted.png", "--invert", *use)
     with Image.open(tmp_path / "a_inpainted.png") as out:
         assert np.array_equal(np.asarray(out)[21:], np.asarray(photo)[21:])
+
+
+def test_what_is_all_but_everything_is_not_all() -> None:
+    mask = np.ones((120, 120), bool)
+    mask[60, 60] = False
+    assert "covers 99%" in str(doubts(mask, MaskChoice(mask="alpha")))
+
+
+@pytest.mark.parametrize("depth", [8, 16])
+def test_a_mask_is_whatever_is_not_black(depth: int, tmp_path: Path) -> None:
+    labels = np.zeros((8, 8), np.uint8 if depth == 8 else np.uint16)
+    labels[2:4, 5] = 1
+    Image.fromarray(labels).save(tmp_path / "m.png")
+    assert np.array_equal(MaskFiles().mask(tmp_path / "m.png"), labels > 0)
 
 
 @pytest.mark.usefixtures("weights")
@@ -335,7 +384,7 @@ def test_what_the_mirror_image_says_counts_in_brightness_alone() -> None:
     ("words", "code", "says"),
     [
         ((), 2, "--mask"),
-        (("--mask", "m.png", "--mask-color", "#fff"), 2, "--mask"),
+        (("--mask", "m.png", "--mask-color", "#fff"), 2, "--mask and --mask-color exclude each"),
         (("--mask", "nothing.png"), 2, "nothing.png"),
         (("--mask-color", "#12"), 2, "#12"),
         (("--mask", "m.png", "--color-lock"), 2, "--color-lock"),

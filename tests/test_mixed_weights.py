@@ -55,12 +55,32 @@ def test_what_does_not_go_together_is_not_mixed(tmp_path: Path, adacode: Command
     for name, words in (
         ("x2", "another network"),
         ("codes", "other codes"),
-        ("missing", "no such file"),
+        ("missing", "neither a file nor a model"),
     ):
         files = ("a.safetensors", f"{name}.safetensors", "c.safetensors")
         done = adacode("weights", "mix", *files, check=1)
         assert words in done.stderr
         assert not (tmp_path / "c.safetensors").exists()
+
+
+def test_what_is_read_is_not_written(tmp_path: Path, adacode: Command) -> None:
+    save(tmp_path / "a.safetensors", tiny_model())
+    before = (tmp_path / "a.safetensors").read_bytes()
+    for words in (("convert", "a.safetensors"), ("mix", "a.safetensors", "./a.safetensors")):
+        for more in ((), ("--force",)):
+            told = adacode("weights", *words, "a.safetensors", *more, check=1).stderr
+            assert "a.safetensors: is read from; give another name to write to" in told
+    assert (tmp_path / "a.safetensors").read_bytes() == before
+
+
+def test_bundled_models_are_mixed_and_converted_by_name(tmp_path: Path, adacode: Command) -> None:
+    adacode("weights", "mix", "lite-x4", "lite-x4-psnr", "m.safetensors", "--half")
+    [one, other] = (checkpoint.load(BUNDLED[n].path).state for n in ("lite-x4", "lite-x4-psnr"))
+    for name, tensor in checkpoint.load(tmp_path / "m.safetensors").state.items():
+        middle = (one[name].float() + other[name].float()) / 2
+        assert torch.allclose(tensor.float(), middle, atol=1e-3, rtol=1e-3), name
+    adacode("weights", "convert", "lite-x2", "x2.safetensors")
+    assert checkpoint.look(tmp_path / "x2.safetensors").config.scale == 2
 
 
 def test_fidelity_is_a_point_between_two_bundled_networks() -> None:

@@ -381,7 +381,7 @@ def test_the_three_stages_by_command(photos: Path, tmp_path: Path, adacode: Comm
     prior = adacode("train", "representation", photos, "-o", tmp_path / "prior", *books, *few)
     words = ("--prior", prior.stdout.strip(), "--finetune", "0.5", "-o", tmp_path / "sr", *few)
     weights = Path(adacode("train", "restoration", photos, *words).stdout.strip())
-    assert weights.name == "finetune.safetensors"
+    assert weights.name == "finetune.best.safetensors"
     model = AdaCode.from_file(weights)
     assert [book.name for book in model.config.codebooks] == ["cats", "dogs"]
     assert json.loads(checkpoint.load(weights).metadata["training"])["step"] == 1

@@ -210,6 +210,12 @@ def test_a_name_that_means_nothing_is_refused(word: str) -> None:
         names.parse(word)
 
 
+def test_an_address_of_another_kind_is_told_as_it_was_written() -> None:
+    for word in ("ftp://example.com/x", "file:///tmp/x", "S3://bucket/x"):
+        with pytest.raises(UsageError, match=f"^{word}: weights come by https:// alone, not by"):
+            source(word)
+
+
 def test_the_catalogue_knows_the_bundled_files_by_their_hashes() -> None:
     for name, entry in BUNDLED.items():
         found = sha256(entry.path)

@@ -28,7 +28,8 @@ from adacode_cli.model.adacode import AdaCode
 from adacode_cli.model.config import AdaCodeConfig
 from adacode_cli.restore.restorer import Restorer
 from adacode_cli.training.dataset import PatchDataset, find_classes
-from adacode_cli.training.recipes import ENDLESS, damage_for, usable_classes
+from adacode_cli.training.photos import usable_classes
+from adacode_cli.training.recipes import ENDLESS, damage_for
 from adacode_cli.training.settings import Settings
 from adacode_cli.training.squeezenet import SqueezeFeatures
 from adacode_cli.training.stages import LITE

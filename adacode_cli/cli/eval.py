@@ -23,8 +23,16 @@ if TYPE_CHECKING:
     from adacode_cli.evaluation.score import Judges, Scored, Scores
 
 
+# What goes only with --reference, without it, or with one task.
+COMPARING = {"border"}
+PROTOCOL = {"task", "scale", "damage", "seed", "every", "weight_bits", "texture"}
+DAMAGING = PROTOCOL | {"weights", "sheet", "device", "precision"}
+OF_TASK = {"texture": "inpaint", "weight_bits": "reconstruct"}
+
+
 @problems.explained
 def evaluate(
+    context: typer.Context,
     photos: Annotated[
         Path, typer.Argument(help="Clean photos, or with --reference results to compare.")
     ],
@@ -76,8 +84,9 @@ def evaluate(
     """
     if sheet and (not sheet.absolute().parent.is_dir() or (sheet.exists() and not force)):
         raise UsageError(f"{sheet}: its folder is missing, or it exists; --force overwrites it")
-    if weight_bits and (task != "reconstruct" or reference):
-        raise UsageError("--weight-bits goes with --task reconstruct, and not with --reference")
+    if sheet and sheet.suffix.lower() != ".png":
+        raise UsageError(f"{sheet}: the sheet is a PNG; name it so")
+    check_use(context, task, reference)
     if reference is None:
         name, magnification = options.choose_weights(task, weights, scale)
         restorer = options.load_restorer(name, task, device, precision)
@@ -97,6 +106,24 @@ def evaluate(
     report(scored, title, as_json=as_json)
     if failed:
         raise typer.Exit(1)
+
+
+def check_use(context: typer.Context, task: str, reference: Path | None) -> None:
+    """Raise ``UsageError`` for an option on the command line that would do nothing.
+
+    Settings of a file, or of the environment, are for whatever command has a use for them.
+    """
+    for name in context.params:
+        source = context.get_parameter_source(name)
+        if source is None or source.name != "COMMANDLINE":
+            continue
+        option = "--" + name.replace("_", "-")
+        if reference is None and name in COMPARING:
+            raise UsageError(f"{option} goes with --reference alone")
+        if reference is not None and name in DAMAGING:
+            raise UsageError(f"{option} does nothing with --reference; leave it out")
+        if (wanted := OF_TASK.get(name, task)) != task:
+            raise UsageError(f"{option} goes with --task {wanted}, not {task}")
 
 
 def load_judges(perceptual: Path | None, *, lpips: bool) -> Judges:

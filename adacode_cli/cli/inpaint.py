@@ -22,6 +22,7 @@ from adacode_cli.errors import UsageError
 from adacode_cli.restore.inpainting.choice import DEFAULT, Texture
 
 if TYPE_CHECKING:
+    from adacode_cli.images.mask_names import MaskNames
     from adacode_cli.images.masks import MaskChoice, MaskFiles
     from adacode_cli.images.picture import Picture
     from adacode_cli.restore.folder import Worker
@@ -81,7 +82,7 @@ def inpaint(
         raise UsageError("--color-lock would change known pixels; inpaint leaves them alone")
     color = parse_color(mask_color) if mask_color else None
     choice = MaskChoice(mask, color, invert, grow, feather, resize_mask)
-    files = MaskFiles(options.pixels(pictures.max_pixels))
+    files = MaskFiles(options.pixels(pictures.max_pixels), names_of_masks(pictures, choice))
     name = options.weights_for("inpaint", weights)
 
     def load(device: str) -> Worker:
@@ -105,9 +106,20 @@ def inpaint(
     )
 
 
+def names_of_masks(given: PictureOptions, choice: MaskChoice) -> MaskNames:
+    """What tells which mask of a folder is whose."""
+    from adacode_cli.images.mask_names import MaskNames
+    from adacode_cli.images.naming import Choice, find
+
+    if choice.mask is None or not Path(choice.mask).is_dir():
+        return MaskNames()
+    chosen = Choice(given.recursive, tuple(given.include or ()), tuple(given.exclude or ()))
+    return MaskNames(find(given.inputs, chosen))
+
+
 def contents_of_masks(choice: MaskChoice, files: MaskFiles) -> Callable[[Path], str | None]:
     """What tells a photo's mask from another under the same name; each file is read once."""
-    from adacode_cli.images.masks import ALPHA, mask_for
+    from adacode_cli.images.masks import ALPHA
     from adacode_cli.images.picture import PictureError
 
     @functools.cache
@@ -118,7 +130,7 @@ def contents_of_masks(choice: MaskChoice, files: MaskFiles) -> Callable[[Path], 
         if choice.mask in (None, ALPHA):
             return choice.mask
         try:
-            return hash_once(mask_for(photo, Path(str(choice.mask))))
+            return hash_once(files.names.find(photo, Path(str(choice.mask))))
         except PictureError:  # said when it is this photo's turn
             return None
 

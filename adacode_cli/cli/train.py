@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
-from adacode_cli.cli import known, options
+from adacode_cli.cli import known, options, problems
 from adacode_cli.cli.grouped import grouped
 from adacode_cli.cli.problems import explained
 from adacode_cli.cli.progress import training_bar
@@ -105,7 +105,9 @@ class RunOptions:
         from adacode_cli.training.recipes import Run
 
         settings = resolve(self.settings, self.chosen(), budget)
-        return Run(photos, self.out or Path(out), settings, self.valid)
+        run = Run(photos, self.out or Path(out), settings, self.valid)
+        tell_left_out(photos)
+        return run
 
     def chosen(self) -> dict[str, Any]:
         """Settings named on the command line."""
@@ -226,6 +228,16 @@ def everything(
     with training_bar() as report:
         trainer = recipes.train_all(described, kind, factor, codes, length, report)
     finish(trainer)
+
+
+def tell_left_out(photos: Path) -> None:
+    """A line about photos that lie beside the classes, and so in none of them."""
+    from adacode_cli.training.dataset import left_out
+
+    count = left_out(photos)
+    if count and not problems.is_follower():
+        several = "1 photo" if count == 1 else f"{count} photos"
+        problems.say(f"{photos}: {several} beside the classes left out; a class is a folder")
 
 
 def length_of_codes(run: Run) -> int:

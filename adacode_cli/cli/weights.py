@@ -35,6 +35,8 @@ Names = Annotated[
     list[str],
     typer.Argument(metavar="NAME...", help="As for --weights.", autocompletion=known.weights),
 ]
+Target = Annotated[Path, typer.Argument(help="The .safetensors to write.")]
+Half = Annotated[bool, typer.Option("--half", help="Store float16: half the size.")]
 AsJson = Annotated[bool, typer.Option("--json", help="As JSON.")]
 
 
@@ -136,50 +138,57 @@ def path(name: Name) -> None:
 @app.command()
 @explained
 def convert(
-    source: Annotated[Path, typer.Argument(help="A published .pth, or a file of ours.")],
-    target: Annotated[Path, typer.Argument(help="The .safetensors to write.")],
-    half: Annotated[bool, typer.Option("--half", help="Store float16: half the size.")] = False,
+    source: Annotated[str, typer.Argument(help="As for --weights, say a published .pth.")],
+    target: Target,
+    half: Half = False,
     force: options.Force = False,
+    offline: options.Offline = False,
 ) -> None:
     """Turn a published checkpoint into safetensors; its path goes to stdout."""
-    check_target(target, [source], force=force)
+    [file] = files_for(target, [source], force=force)
     import torch
 
     from adacode_cli.weights.convert import convert as write
 
-    write(source, target, torch.float16 if half else None)
+    write(file, target, torch.float16 if half else None)
     report.tell(str(target))
 
 
 @app.command()
 @explained
 def mix(
-    first: Annotated[Path, typer.Argument(help="Weights of ours, say the faithful ones.")],
-    second: Annotated[Path, typer.Argument(help="Weights fine-tuned from them, sharper ones.")],
-    target: Annotated[Path, typer.Argument(help="The .safetensors to write.")],
+    first: Annotated[str, typer.Argument(help="As for --weights, say the faithful ones.")],
+    second: Annotated[str, typer.Argument(help="Weights fine-tuned from them, sharper ones.")],
+    target: Target,
     share: Annotated[float, typer.Option(min=0, max=1, help="Of the second.")] = 0.5,
-    half: Annotated[bool, typer.Option("--half", help="Store float16: half the size.")] = False,
+    half: Half = False,
     force: options.Force = False,
+    offline: options.Offline = False,
 ) -> None:
     """Write weights between two trainings of one network; their path goes to stdout."""
-    check_target(target, [first, second], force=force)
+    one, other = files_for(target, [first, second], force=force)
     import torch
 
     from adacode_cli.weights.mix import mix as write
 
-    write(first, second, share, target, torch.float16 if half else None)
+    write(one, other, share, target, torch.float16 if half else None)
     report.tell(str(target))
 
 
-def check_target(target: Path, sources: list[Path], *, force: bool) -> None:
-    """Raise for a source that is missing, or a target that mustn't be written."""
+def files_for(target: Path, names: list[str], *, force: bool) -> list[Path]:
+    """The file behind each name, fetched where needed, once ``target`` may be written.
+
+    Raises ``UsageError`` or ``OSError`` where it mustn't, or a name means nothing.
+    """
     if target.suffix != ".safetensors":
         raise UsageError(f"{target}: the result is a .safetensors file; name it so")
-    for source in sources:
-        if not source.is_file():
-            raise FileNotFoundError(f"{source}: no such file")
-    if target.exists() and (not force or any(target.samefile(source) for source in sources)):
-        raise FileExistsError(f"{target}: exists already; give another name, or --force")
+    known = [source for _, source in sources(names)]
+    if target.exists():
+        if any(target.samefile(file) for source in known if (file := source.cached())):
+            raise FileExistsError(f"{target}: is read from; give another name to write to")
+        if not force:
+            raise FileExistsError(f"{target}: exists already; give another name, or --force")
+    return [source.fetch() for source in known]
 
 
 @app.command()

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from adacode_cli.errors import UsageError
 from adacode_cli.evaluation import metrics
+from adacode_cli.evaluation.pairs import pairs
 from adacode_cli.evaluation.protocol import Case, Protocol, TooSmallError
 from adacode_cli.restore.inpainting.choice import DEFAULT, Texture
 from adacode_cli.restore.inpainting.inpaint import Filling, inpaint
@@ -138,14 +139,13 @@ def score_pairs(
 
     A result is found by its photo's name, with or without what the program adds to it.
     """
-    results = find_some(pictures)
-    for path in find_some(reference):
-        found = [p for p in results if p.stem == path.stem or p.stem.startswith(f"{path.stem}_x")]
-        if not found:
-            yield ValueError(f"{path}: no picture of this name in {pictures}")
+    photos = find_some(reference)
+    for path, found in pairs(pictures, find_some(pictures), reference, photos):
+        if isinstance(found, ValueError):
+            yield found
             continue
         try:
-            scores = compare(found[0], path, border, judges)
+            scores = compare(found, path, border, judges)
         except (OSError, ValueError) as error:
             yield error
             continue

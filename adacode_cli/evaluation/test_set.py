@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -30,7 +31,7 @@ def write_test_set(
     """
     if out.resolve().is_relative_to(photos.resolve()):
         raise UsageError(f"{out}: lies within {photos}; give another folder with -o")
-    names = {path: name_of(path, photos) for path in find_some(photos)}
+    names = names_of(find_some(photos), photos)
     record = out / RECORD
     if not force:
         refuse_to_overwrite([record, *(out / part / n for n in names.values() for part in PARTS)])
@@ -42,18 +43,39 @@ def write_test_set(
         except (OSError, TooSmallError) as error:
             yield error
             continue
-        degraded = str(written.relative_to(out))
-        told.append({"photo": str(name.with_suffix("")), "degraded": degraded, **case.story})
+        photo = path.relative_to(photos) if photos.is_dir() else Path(path.name)
+        places = {"photo": str(photo), "clean": str(Path("clean") / name)}
+        told.append({**places, "degraded": str(written.relative_to(out)), **case.story})
         yield written
     told_all = {"protocol": asdict(protocol), "kind": protocol.kind, "photos": told}
     out.mkdir(parents=True, exist_ok=True)
     record.write_text(json.dumps(told_all, indent=1))
 
 
-def name_of(path: Path, photos: Path) -> Path:
-    """What each of its pictures is called in a test set: with its own suffix, and ours."""
-    name = path.relative_to(photos) if photos.is_dir() else Path(path.name)
-    return name.with_name(f"{name.name}.png")
+def names_of(photos: list[Path], root: Path) -> dict[Path, Path]:
+    """What each photo's pictures are called in a test set: NAME.png, the tree kept.
+
+    Photos that differ only by extension keep it: NAME_jpg.png. Raises ``UsageError`` where that
+    doesn't tell them apart, either.
+    """
+    below = root if root.is_dir() else root.parent
+    plain = {p: p.relative_to(below).with_suffix(".png") for p in photos}
+    counts = Counter(map(folded, plain.values()))
+    names = {
+        p: name if counts[folded(name)] == 1 else name.with_name(f"{p.stem}_{p.suffix[1:]}.png")
+        for p, name in plain.items()
+    }
+    taken: dict[str, Path] = {}
+    for path, name in names.items():
+        other = taken.setdefault(folded(name), path)
+        if other is not path:
+            raise UsageError(f"{other} and {path} would both become {name}; rename one")
+    return names
+
+
+def folded(name: Path) -> str:
+    """The same for names that some file systems don't tell apart."""
+    return name.as_posix().casefold()
 
 
 def refuse_to_overwrite(files: list[Path]) -> None:

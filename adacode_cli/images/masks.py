@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adacode_cli.errors import EMPTY, UsageError
-from adacode_cli.images.folders import is_folder, is_there, reason
-from adacode_cli.images.formats import SUFFIXES
+from adacode_cli.images.folders import is_there
+from adacode_cli.images.mask_names import MaskNames
 from adacode_cli.images.picture import Picture, PictureError, Plane
 from adacode_cli.images.read import MAX_PIXELS, decode, load
 
@@ -38,7 +39,9 @@ class MaskChoice:
     resize: bool = False
 
     def __post_init__(self) -> None:
-        if (self.mask is None) == (self.color is None):
+        if self.mask is not None and self.color is not None:
+            raise UsageError("--mask and --mask-color exclude each other")
+        if self.mask is None and self.color is None:
             raise UsageError(
                 "where are the holes? give --mask FILE, FOLDER or alpha, or --mask-color"
             )
@@ -55,9 +58,10 @@ class MaskChoice:
 
 @dataclass(frozen=True)
 class MaskFiles:
-    """How masks are read. A pipe gives its bytes once, so they are kept."""
+    """How masks are found and read. A pipe gives its bytes once, so they are kept."""
 
     max_pixels: int = MAX_PIXELS
+    names: MaskNames = field(default_factory=MaskNames)
     piped: dict[Path, bytes] = field(default_factory=dict)
 
     def content(self, path: Path) -> bytes:
@@ -90,7 +94,7 @@ def holes_in(picture: Picture, choice: MaskChoice, files: MaskFiles) -> Mask:
     elif choice.mask == ALPHA:
         mask = see_through(picture)
     else:
-        path = mask_for(picture.source, Path(str(choice.mask)))
+        path = files.names.find(picture.source or Path(), Path(str(choice.mask)))
         mask = fitted(files.mask(path), path, picture, resize=choice.resize)
     return grown(~mask if choice.invert else mask, choice.grow)
 
@@ -127,25 +131,6 @@ def slack(picture: Picture) -> float:
     return LOSSY_SLACK if picture.lossy else SLACK
 
 
-def mask_for(photo: Path | None, given: Path) -> Path:
-    """The mask's file: ``given``, or in that folder the one with the photo's name.
-
-    Raises ``PictureError`` when there is none, or several.
-    """
-    if not is_folder(given):
-        return given
-    stem = photo.stem if photo else ""
-    try:
-        same = [p for p in given.iterdir() if p.stem == stem and p.suffix.lower() in SUFFIXES]
-    except OSError as error:
-        raise PictureError(f"{given}: the folder of masks {reason(error)}") from error
-    exact = [p for p in same if photo and p.name == photo.name]
-    if len(exact or same) != 1:
-        found = "no mask" if not same else "several masks"
-        raise PictureError(f"{photo}: {found} named {stem}.* in {given}")
-    return (exact or same)[0]
-
-
 def fitted(mask: Mask, path: Path, picture: Picture, *, resize: bool) -> Mask:
     """The mask at the photo's size. Raises ``PictureError`` where it has another one."""
     width, height = picture.size
@@ -174,13 +159,23 @@ def feathered(mask: Mask, pixels: int) -> Plane:
     return np.clip(inside / (pixels + 1), 0, 1).astype(np.float32)
 
 
-def doubts(mask: Mask) -> str | None:
+def doubts(mask: Mask, choice: MaskChoice) -> str | None:
     """What is odd about a mask, in words."""
     if not mask.any():
-        return "its mask is empty (white marks the holes): copied as it is"
+        return f"{why_empty(choice)}: copied as it is"
     if mask.all():
         return "its mask covers everything: nothing is known to fill it from"
     edge: Any = np.concatenate([mask[0], mask[-1], mask[:, 0], mask[:, -1]])
     if mask.mean() > 0.5 and edge.mean() > 0.5:
-        return f"its mask covers {mask.mean():.0%} and looks inverted; --invert turns it round"
+        remedy = "is it meant without --invert?" if choice.invert else "--invert turns it round"
+        return f"its mask covers {math.floor(100 * mask.mean())}% and looks inverted; {remedy}"
     return None
+
+
+def why_empty(choice: MaskChoice) -> str:
+    """What a photo without holes has, or lacks."""
+    if choice.color is not None:
+        return "all of it is of --mask-color" if choice.invert else "none of it is of --mask-color"
+    if choice.mask == ALPHA:
+        return "all of it is transparent" if choice.invert else "none of it is transparent"
+    return f"its mask is empty ({'black' if choice.invert else 'white'} marks the holes)"

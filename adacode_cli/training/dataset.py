@@ -31,19 +31,31 @@ class Patch(NamedTuple):
     degraded: Tensor
 
 
-def find_classes(folder: Path) -> dict[str, list[Path]]:
+def find_classes(folder: Path, purpose: str = "train on") -> dict[str, list[Path]]:
     """Class name → its photos, sorted: one class per subfolder, or the folder as one class.
 
-    Raises ``FileNotFoundError`` when no photo is there.
+    Raises ``OSError`` when there is no such folder, or no photo in it for the ``purpose``.
     """
-    subfolders = sorted(p for p in folder.iterdir() if p.is_dir()) if folder.is_dir() else []
-    classes = {p.name: find_photos(p) for p in subfolders}
-    classes = {name: photos for name, photos in classes.items() if photos}
-    if not classes:
-        classes = {folder.name: find_photos(folder)}
+    if not folder.exists():
+        raise FileNotFoundError(f"{folder}: no such folder")
+    if not folder.is_dir():
+        raise NotADirectoryError(f"{folder}: is a file; give a folder of photos to {purpose}")
+    classes = classes_in(folder) or {folder.name: find_photos(folder)}
     if not any(classes.values()):
-        raise FileNotFoundError(f"{folder}: no photo in it to train on")
+        raise FileNotFoundError(f"{folder}: no photo in it to {purpose}")
     return classes
+
+
+def classes_in(folder: Path) -> dict[str, list[Path]]:
+    """Class name → its photos, sorted, for every subfolder that holds some."""
+    classes = {p.name: find_photos(p) for p in sorted(folder.iterdir()) if p.is_dir()}
+    return {name: photos for name, photos in classes.items() if photos}
+
+
+def left_out(folder: Path) -> int:
+    """How many photos lie beside the classes of a folder, and belong to none."""
+    beside = sum(map(is_photo, folder.iterdir())) if folder.is_dir() else 0
+    return beside if beside and classes_in(folder) else 0
 
 
 def find_photos(folder: Path) -> list[Path]:

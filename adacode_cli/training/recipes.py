@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import math
-import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from adacode_cli.counted import counted
 from adacode_cli.device import resolve_device, resolve_precision
 from adacode_cli.errors import UsageError
+from adacode_cli.model import checkpoint
 from adacode_cli.model.adacode import AdaCode
-from adacode_cli.model.checkpoint import CheckpointError
+from adacode_cli.model.checkpoint import Checkpoint, CheckpointError
 from adacode_cli.model.config import (
     AdaCodeConfig,
     CodebookConfig,
@@ -24,22 +21,25 @@ from adacode_cli.model.config import (
     lite_config,
     official_config,
 )
+from adacode_cli.training.alone import alone_in
 from adacode_cli.training.damage import Damage, Degraded, Holed, Nothing
-from adacode_cli.training.dataset import PatchDataset, find_classes, usable
+from adacode_cli.training.dataset import PatchDataset, classes_in, find_classes
 from adacode_cli.training.degradations import CLEAN_REDUCTIONS, Strengths
 from adacode_cli.training.distillation import Distillation, load_example
+from adacode_cli.training.notes import note
 from adacode_cli.training.perceptual import load_network
+from adacode_cli.training.photos import NONE_ASIDE, keep_aside, list_skipped, usable_classes
 from adacode_cli.training.settings import Settings, write_toml
 from adacode_cli.training.stages import PRESETS, Stage
 from adacode_cli.training.target import Target
 from adacode_cli.training.trainer import Lesson, Report, Trainer
 from adacode_cli.training.validation import Validation
-from adacode_cli.visible import visible
+from adacode_cli.weights.describe import as_object
 
 # More patches than any budget reaches: a run ends by its budget, not by its data.
 ENDLESS = 10**9
-KEPT_ASIDE = 0.1  # of a class, at most
 FLOAT16 = 1e-3  # what storing may change in a code
+START = "weights of an earlier run to start from"
 SCALES: dict[str, tuple[int, ...]] = {"sr": (2, 4), "inpaint": (1,)}
 # What networks lack that were made before there was such: it begins as it was made, at 0.
 NEW = ("decoder.subpixel.", "decoder.detail.6.free")
@@ -53,7 +53,7 @@ class Run:
     """Where photos come from and results go, and what every stage shares.
 
     Raises ``DeviceError`` for a device that isn't there, or lacks the precision, ``UsageError``
-    for a word that names no precision.
+    for a word that names no precision, or a file where results are to go.
     """
 
     photos: Path
@@ -63,6 +63,9 @@ class Run:
 
     def __post_init__(self) -> None:
         resolve_precision(self.settings.precision, resolve_device(self.settings.device))
+        place = next((p for p in (self.out, *self.out.parents) if p.exists()), None)
+        if place is not None and not place.is_dir():
+            raise UsageError(f"-o {self.out}: {place} is a file; a run needs a folder")
 
     def train(
         self, model: AdaCode, stage: str, report: Report, teacher: AdaCode | None = None
@@ -71,11 +74,14 @@ class Run:
         settings = self.settings.for_task(model.config.task)
         rules = PRESETS[settings.preset][stage]
         lesson = self.prepare(model.config, rules, teacher)
-        trainer = Trainer(model, rules, lesson, settings, self.out)
-        # Only now: a folder that holds another run, which it refuses, stays as it is.
-        write_toml(settings, self.out / "settings.toml")
-        list_skipped(lesson.skipped, self.out)
-        trainer.run(report)
+        with alone_in(self.out):
+            trainer = Trainer(model, rules, lesson, settings, self.out)
+            # Only now: a folder that holds another run, which it refuses, stays as it is.
+            write_toml(settings, self.out / "settings.toml")
+            list_skipped(lesson.skipped, self.out)
+            if trainer.step and trainer.progress >= 1 and trainer.accelerator.is_main_process:
+                note(f"{self.out}: {rules.name} is done already; a larger budget would go on")
+            trainer.run(report)
         return trainer
 
     def prepare(self, config: AdaCodeConfig, stage: Stage, teacher: AdaCode | None) -> Lesson:
@@ -85,9 +91,12 @@ class Run:
         check_patch(settings.patch, config)
         classes, skipped = usable_classes(find_classes(self.photos), settings.patch)
         if self.valid is not None:
-            aside = [p for photos in find_classes(self.valid).values() for p in photos]
+            found = find_classes(self.valid, "validate on")
+            aside = [p for photos in found.values() for p in photos]
         else:
             classes, aside = keep_aside(classes, settings.validation, settings.seed)
+            if settings.validation and not aside:
+                note(f"{stage.name}: {NONE_ASIDE}")
         losses = stage.weighing(settings.losses, settings.begins).losses
         network = load_network(settings.perceptual) if settings.perceptual else None
         if network is None and {"perceptual", "content", "semantic"} & set(losses):
@@ -107,7 +116,8 @@ def train_codebook(
     torch.manual_seed(run.settings.seed)
     model = AdaCode(clean_config(run.settings.preset, (CodebookConfig(name, codes, dim),)))
     if start_from:
-        take(model, AdaCode.from_file(start_from), "encoder.", "decoder.", "codebooks.0.before")
+        begun = AdaCode.from_file(present(start_from, START))
+        take(model, begun, "encoder.", "decoder.", "codebooks.0.before")
     return run.train(model, "codebook", report)
 
 
@@ -157,7 +167,7 @@ def train_restoration(
     teacher = read_prior(prior, run.settings.preset)
     torch.manual_seed(run.settings.seed)
     model = AdaCode(teacher.config.restoring(task, scale))
-    begin(model, AdaCode.from_file(start_from) if start_from else teacher)
+    begin(model, AdaCode.from_file(present(start_from, START)) if start_from else teacher)
     if finetune < 1:
         guided = replace(run, settings=run.settings.share(1 - finetune))
         trainer = guided.train(model, "restoration", report, teacher)
@@ -175,8 +185,9 @@ def train_all(run: Run, task: Task, scale: int, codes: int, dim: int, report: Re
     Raises ``UsageError`` when the folder has no classes, for a task that knows no such scale,
     and for patches that can't be halved so often.
     """
-    classes = list(find_classes(run.photos))
-    if classes == [run.photos.name]:
+    find_classes(run.photos)  # or it says what is wrong with the folder
+    classes = list(classes_in(run.photos))
+    if not classes:
         raise UsageError(f"{run.photos}: no subfolders; give each class a folder of its own")
     # What the last stage would refuse is refused before the first.
     check_task(task, scale)
@@ -243,24 +254,6 @@ def check_patch(patch: int, config: AdaCodeConfig) -> None:
         )
 
 
-def usable_classes(
-    classes: dict[str, list[Path]], patch: int
-) -> tuple[dict[str, list[Path]], dict[Path, str]]:
-    """Classes without the photos that can't be used, and why each of those isn't.
-
-    Raises ``FileNotFoundError`` when a class has none left.
-    """
-    kept: dict[str, list[Path]] = {}
-    skipped: dict[Path, str] = {}
-    for name, photos in classes.items():
-        kept[name], unused = usable(photos, patch)
-        skipped.update(unused)
-        if not kept[name]:
-            reason = next(iter(unused.values()))
-            raise FileNotFoundError(f"class {name}: none of its photos can be used: {reason}")
-    return kept, skipped
-
-
 def distillation_for(settings: Settings, scale: int) -> Distillation | None:
     """Whose pictures are drawn after, if anyone's. Raises as ``load_example``."""
     if settings.distill is None:
@@ -269,31 +262,16 @@ def distillation_for(settings: Settings, scale: int) -> Distillation | None:
     return Distillation(network, settings.distill_clean, settings.distill_tones)
 
 
-def list_skipped(skipped: dict[Path, str], out: Path) -> None:
-    """Each photo that isn't used, and why, in a file that is told once."""
-    if skipped:
-        listed = out / "skipped.txt"
-        listed.write_text("".join(f"{path}: {why}\n" for path, why in skipped.items()))
-        note(f"skipped: {counted(len(skipped), 'photo')}, see {listed}")
-
-
-def keep_aside(
-    classes: dict[str, list[Path]], count: int, seed: int
-) -> tuple[dict[str, list[Path]], list[Path]]:
-    """About ``count`` photos for validation, from every class alike, and the rest of each."""
-    rest, aside = {}, []
-    for name, photos in classes.items():
-        taken = min(math.ceil(count / len(classes)), int(KEPT_ASIDE * len(photos)))
-        order = np.random.default_rng(seed).permutation(len(photos))
-        chosen = {photos[i] for i in order[:taken]}
-        rest[name] = [p for p in photos if p not in chosen]
-        aside += sorted(chosen)
-    return rest, aside
+def present(path: Path, wanted: str) -> Path:
+    """``path``. Raises ``FileNotFoundError`` where nothing is, saying what is ``wanted``."""
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: no such file; {wanted} is wanted there")
+    return path
 
 
 def single_codebook(path: Path) -> AdaCode:
     """A stage I network. Raises ``CheckpointError`` for another one."""
-    network = AdaCode.from_file(path)
+    network = AdaCode.from_file(present(path, "the result of `adacode train codebook`"))
     if len(network.books) != 1:
         raise CheckpointError(f"{path}: not a codebook from `adacode train codebook`")
     return network
@@ -301,8 +279,11 @@ def single_codebook(path: Path) -> AdaCode:
 
 def read_prior(path: Path, preset: str) -> AdaCode:
     """A frozen stage II network of the preset. Raises ``CheckpointError`` for another one."""
-    teacher = AdaCode.from_file(path)
-    if teacher.config.task != "reconstruct" or len(teacher.codebooks) < 2:
+    stored = checkpoint.load(present(path, "the result of `adacode train representation`"))
+    teacher = AdaCode.from_checkpoint(stored, path)
+    # A single class makes a network of the same shape as stage I: only its story tells it apart.
+    mixes = len(teacher.codebooks) > 1 or stage_of(stored) == "representation"
+    if teacher.config.task != "reconstruct" or not mixes:
         raise CheckpointError(f"{path}: not a prior from `adacode train representation`")
     if teacher.config.family != preset:
         raise CheckpointError(
@@ -310,6 +291,12 @@ def read_prior(path: Path, preset: str) -> AdaCode:
             f"{teacher.config.family}"
         )
     return teacher.requires_grad_(False)
+
+
+def stage_of(stored: Checkpoint) -> str | None:
+    """The stage that made a network, if its file tells."""
+    stage = as_object(stored.metadata.get("training", "")).get("stage")
+    return stage if isinstance(stage, str) else None
 
 
 def shape_of(config: AdaCodeConfig) -> str:
@@ -334,7 +321,7 @@ def begin(model: AdaCode, source: AdaCode) -> None:
 
 def take_all(model: AdaCode, path: Path) -> None:
     """Every tensor of a network with the same codes. Raises ``CheckpointError`` for another."""
-    source = AdaCode.from_file(path)
+    source = AdaCode.from_file(present(path, START))
     pairs = zip(model.books, source.books, strict=False)
     if replace(source.config, subpixel=model.config.subpixel) != model.config or not all(
         torch.allclose(ours.codes, theirs.codes, rtol=FLOAT16, atol=FLOAT16)
@@ -358,8 +345,3 @@ def take(model: AdaCode, source: AdaCode, *prefixes: str, fresh: tuple[str, ...]
             if name not in theirs or theirs[name].shape != ours.shape:
                 raise CheckpointError(f"the network to start from has no {name!r} of this shape")
             ours.copy_(theirs[name])
-
-
-def note(message: str) -> None:
-    """One line on stderr, for what a person should know before a long run."""
-    print(visible(f"adacode: {message}"), file=sys.stderr, flush=True)

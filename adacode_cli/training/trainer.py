@@ -30,6 +30,7 @@ from adacode_cli.training.dataset import Patch, PatchDataset
 from adacode_cli.training.discriminator import Adversary
 from adacode_cli.training.distillation import Distillation
 from adacode_cli.training.figures import CodeUses, Figures, Log
+from adacode_cli.training.identity import differences
 from adacode_cli.training.perceptual import PerceptualNetwork
 from adacode_cli.training.settings import Settings
 from adacode_cli.training.signals import leave_signals_to_the_trainer, noted_signals
@@ -388,8 +389,10 @@ class Trainer:
 
     def resume(self, state: dict[str, Any]) -> None:
         """Go on from a saved state. Raises ``UsageError`` for another run's."""
-        if self.as_now(state["run"]) != self.identity():
-            raise UsageError(f"{self.folder} holds another run; give another folder with -o")
+        if other := differences(self.as_now(state["run"]), self.identity()):
+            raise UsageError(
+                f"{self.folder} holds another run ({other}); give another folder with -o"
+            )
         self.bare.load_state_dict(state["model"])
         self.average.resume(state["average"])
         for group in state["optimiser"]["param_groups"]:

@@ -82,7 +82,8 @@ def fetch_vgg19() -> Path:
 
     try:
         return Path(hf_hub_download(HUB_REPO, HUB_FILE))
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+    # ImportError: a SOCKS proxy is set, and what it takes isn't installed
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ImportError) as error:
         reason = str(error).splitlines()[0]
         raise OSError(
             f"VGG19 can't be had from {HUB_REPO} ({reason}); "

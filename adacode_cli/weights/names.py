@@ -13,6 +13,7 @@ from adacode_cli.errors import UsageError
 
 HUB = "hf:"
 PAGE = re.compile(r"^/?([^/]+/[^/]+)(?:/(?:blob|resolve)/([^/]+)/(.+))?/?$")
+SCHEME = re.compile(r"[a-zA-Z][\w+.-]*://")
 REVISION = re.compile(r"[\w./-]+")
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
@@ -55,7 +56,7 @@ class Address:
 
 def is_network_name(word: str) -> bool:
     """Whether ``word`` can only be understood as something from the network."""
-    return word.startswith((HUB, "https://", "http://"))
+    return word.startswith(HUB) or SCHEME.match(word) is not None
 
 
 def parse(word: str) -> HubName | Address:
@@ -112,6 +113,8 @@ def parse_address(word: str) -> HubName | Address:
     digest = re.fullmatch(r"sha256=([0-9a-fA-F]{64})", parts.fragment)
     if parts.fragment and not digest:
         raise UsageError(f"{word}: after # there can only be sha256= and 64 hexadecimal digits")
+    if parts.scheme not in {"https", "http"}:
+        raise UsageError(f"{word}: weights come by https:// alone, not by {parts.scheme}://")
     if not parts.hostname:
         raise UsageError(f"{word}: the address names no machine")
     if hub := parse_page(word):

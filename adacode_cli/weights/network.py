@@ -23,6 +23,7 @@ from adacode_cli.errors import WeightsError
 log = logging.getLogger(__name__)
 
 OFF = "the network is off (--offline or HF_HUB_OFFLINE)"
+SOCKS = "a SOCKS proxy is set, which takes one more package; pip install 'httpx[socks]' brings it"
 SIGN_IN = "set HF_TOKEN or run 'hf auth login'"
 
 
@@ -52,6 +53,10 @@ def explained(name: object, place: str) -> Iterator[None]:
     except (RuntimeError, XetDownloadError) as error:  # how the library wraps what failed
         cause = error.__cause__ if isinstance(error.__cause__, HTTPError) else error
         raise WeightsError(f"{name}: {reason(cause, place)}") from error
+    except ImportError as error:  # the library's client meets the proxy when it is made
+        if "socks" not in str(error).lower():
+            raise
+        raise WeightsError(f"{name}: {SOCKS}") from error
     except WeightsError:
         raise
     except OSError as error:
@@ -79,7 +84,17 @@ def reason(error: Exception, place: str) -> str:
         return f"no such repository on {place}, or a private one; if so, {SIGN_IN}"
     if isinstance(error, HfHubHTTPError):
         return answer(error.response.status_code, error.response.headers.get("Retry-After"), place)
-    return f"no whole answer from {place} ({type(error).__name__}: {error}); try again"
+    told = f"no whole answer from {place} ({type(error).__name__}: {error})"
+    return f"{told}; {remedy(error, place)}"
+
+
+def remedy(error: Exception, place: str) -> str:
+    """What to do where there was no answer: what only a setting can mend isn't tried again."""
+    if type(error).__name__ == "UnsupportedProtocol" and place == constants.ENDPOINT:
+        return "HF_ENDPOINT must be an address such as https://huggingface.co"
+    if "CERTIFICATE_VERIFY_FAILED" in str(error):
+        return "its certificate isn't trusted here; SSL_CERT_FILE can name one that is"
+    return "try again"
 
 
 def answer(status: int, wait: str | None, place: str) -> str:

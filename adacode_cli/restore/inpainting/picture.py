@@ -28,7 +28,7 @@ def inpaint_picture(
 ) -> Picture:
     """The picture with its holes filled, at its depth; known samples are the file's own."""
     mask = holes_in(picture, choice, files or MaskFiles())
-    picture = picture.noting(*filter(None, [doubts(mask)]))
+    picture = picture.noting(*filter(None, [doubts(mask, choice)]))
     if not mask.any():
         return picture
     rgb = picture.rgb
