@@ -108,10 +108,11 @@ def inpaint(
 
 def names_of_masks(given: PictureOptions, choice: MaskChoice) -> MaskNames:
     """What tells which mask of a folder is whose."""
+    from adacode_cli.images.folders import is_folder
     from adacode_cli.images.mask_names import MaskNames
     from adacode_cli.images.naming import Choice, find
 
-    if choice.mask is None or not Path(choice.mask).is_dir():
+    if choice.mask is None or not is_folder(Path(choice.mask)):
         return MaskNames()
     chosen = Choice(given.recursive, tuple(given.include or ()), tuple(given.exclude or ()))
     return MaskNames(find(given.inputs, chosen))

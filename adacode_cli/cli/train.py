@@ -14,6 +14,7 @@ from adacode_cli.cli.grouped import grouped
 from adacode_cli.cli.problems import explained
 from adacode_cli.cli.progress import training_bar
 from adacode_cli.cli.report import tell
+from adacode_cli.counted import counted
 from adacode_cli.errors import UsageError
 from adacode_cli.model.config import Task, usual_scale
 from adacode_cli.training.settings import SMALLEST, Settings, resolve
@@ -236,7 +237,7 @@ def tell_left_out(photos: Path) -> None:
 
     count = left_out(photos)
     if count and not problems.is_follower():
-        several = "1 photo" if count == 1 else f"{count} photos"
+        several = counted(count, "photo")
         problems.say(f"{photos}: {several} beside the classes left out; a class is a folder")
 
 

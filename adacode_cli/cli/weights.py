@@ -138,7 +138,12 @@ def path(name: Name) -> None:
 @app.command()
 @explained
 def convert(
-    source: Annotated[str, typer.Argument(help="As for --weights, say a published .pth.")],
+    source: Annotated[
+        str,
+        typer.Argument(
+            help="As for --weights, say a published .pth.", autocompletion=known.weights
+        ),
+    ],
     target: Target,
     half: Half = False,
     force: options.Force = False,
@@ -157,8 +162,18 @@ def convert(
 @app.command()
 @explained
 def mix(
-    first: Annotated[str, typer.Argument(help="As for --weights, say the faithful ones.")],
-    second: Annotated[str, typer.Argument(help="Weights fine-tuned from them, sharper ones.")],
+    first: Annotated[
+        str,
+        typer.Argument(
+            help="As for --weights, say the faithful ones.", autocompletion=known.weights
+        ),
+    ],
+    second: Annotated[
+        str,
+        typer.Argument(
+            help="Weights fine-tuned from them, sharper ones.", autocompletion=known.weights
+        ),
+    ],
     target: Target,
     share: Annotated[float, typer.Option(min=0, max=1, help="Of the second.")] = 0.5,
     half: Half = False,
