@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from adacode_cli.images.masks import Mask
 from adacode_cli.images.opened import opened
 from adacode_cli.images.picture import to_samples
 from adacode_cli.images.read_deep import is_deep_mode, to_uint16
+
+if TYPE_CHECKING:  # masks take OpenCV, which super-resolution starts without
+    from adacode_cli.images.masks import Mask
 
 ImageT = TypeVar("ImageT", Image.Image, NDArray[Any], Tensor)
 Back = Callable[[Tensor], Any]
