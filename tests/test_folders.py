@@ -294,6 +294,17 @@ def test_earlier_results_in_folders_below_are_left_out(tmp_path: Path, adacode: 
     assert len(filled.splitlines()) == 8  # without their photos
 
 
+def test_a_format_without_a_mark_goes_by_its_name_beside_its_photo_alone(
+    tmp_path: Path, adacode: Command
+) -> None:
+    for name in ("one/p.png", "one/p_x4.bmp", "two/p_x4.bmp", "two/p-7_x4.bmp"):
+        (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
+        make_photo(12, 8).save(tmp_path / "in" / name)
+    planned = adacode("sr", "in", "-r", "-o", "out", "--dry-run", *TINY).stdout
+    meant = ["in/one/p.png", "in/two/p-7_x4.bmp", "in/two/p_x4.bmp"]
+    assert sorted(line.split()[0] for line in planned.splitlines()) == meant
+
+
 def test_earlier_results_are_done_where_they_are_asked_for(
     tmp_path: Path, adacode: Command
 ) -> None:

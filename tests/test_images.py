@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import cv2
@@ -10,6 +11,7 @@ import pytest
 from PIL import ExifTags, Image, ImageCms
 
 from adacode_cli.errors import UsageError
+from adacode_cli.images import mark as mark_of_results
 from adacode_cli.images.alpha import fill_transparent
 from adacode_cli.images.mark import hash_of, with_source
 from adacode_cli.images.naming import Choice, find
@@ -201,6 +203,50 @@ def test_a_result_keeps_its_name_when_a_namesake_arrives(tmp_path: Path) -> None
     make_photo(8, 8, 2).save(tmp_path / "p.jpg")
     names = name_outputs(found, tmp_path / "out", "_x4")
     assert [p.name for p in names.values()] == ["p_jpg_x4.png", "p_png_x4.png"]
+
+
+def test_a_result_keeps_its_number_when_a_namesake_arrives(tmp_path: Path) -> None:
+    make_photo(8, 8).save(tmp_path / "p.png")
+    mark = with_source("1 sr 2", hash_of((tmp_path / "p.png").read_bytes()))
+    made = tmp_path / "out" / "p_png-2_x4.png"
+    write(read(tmp_path / "p.png"), tmp_path / "out" / "p_png_x4.png", Encoding())  # of another
+    write(read(tmp_path / "p.png"), made, Encoding(mark=mark))
+    make_photo(8, 8, 1).save(tmp_path / "P.png")
+    make_photo(8, 8, 2).save(tmp_path / "p_png.png")
+    names = name_outputs(find([tmp_path]), tmp_path / "out", "_x4")
+    assert {s.path.name: p.name for s, p in names.items()} == {
+        "P.png": "P_png-3_x4.png",
+        "p.png": "p_png-2_x4.png",
+        "p_png.png": "p_png_x4.png",
+    }
+
+
+def test_a_file_is_hashed_once_until_it_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_photo(8, 8).save(tmp_path / "p.png")
+    hashed, usual = [], mark_of_results.hash_file
+
+    def watched(path: Path) -> str:
+        hashed.append(path)
+        return usual(path)
+
+    monkeypatch.setattr(mark_of_results, "hash_file", watched)
+    first = mark_of_results.hash_source(tmp_path / "p.png")
+    assert mark_of_results.hash_source(tmp_path / "p.png") == first
+    assert len(hashed) == 1
+    make_photo(8, 8, 1).save(tmp_path / "p.png")
+    os.utime(tmp_path / "p.png", ns=(1, 1))
+    assert mark_of_results.hash_source(tmp_path / "p.png") != first
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="NOT TESTED: no named pipes here")
+def test_names_are_chosen_without_waiting_for_a_pipe(tmp_path: Path) -> None:
+    make_photo(8, 8).save(tmp_path / "p.png")
+    write(read(tmp_path / "p.png"), tmp_path / "p_x4.png", Encoding(mark="1 sr 2 3"))
+    os.mkfifo(tmp_path / "p.jpg")
+    named = find([tmp_path / "p.jpg", tmp_path / "p.png"])
+    assert len(name_outputs(named, None, "_x4")) == 2
 
 
 def test_two_inputs_never_share_an_output(tmp_path: Path) -> None:

@@ -95,6 +95,9 @@ def test_a_folder_of_masks_that_may_not_be_read_is_told(forbidden: Path) -> None
     words = ("inpaint", "in/a.png", "-o", "out", "--mask", "in/closed")
     [told] = errors(humbly(forbidden, *words, check=1))
     assert told == "in/a.png: in/closed: the folder of masks may not be read"
+    [told] = errors(humbly(forbidden, *words[:-1], "in/closed/c.png", check=1))
+    assert "in/closed/c.png" in told
+    assert "no such file" not in told  # nobody knows
 
 
 def test_links_that_lead_nowhere_are_told_as_such(tmp_path: Path, adacode: Command) -> None:
@@ -105,6 +108,9 @@ def test_links_that_lead_nowhere_are_told_as_such(tmp_path: Path, adacode: Comma
         (tmp_path / "in" / name).symlink_to(target)
     (tmp_path / "other").mkdir()
     (tmp_path / "in" / "other").symlink_to(tmp_path / "other")
+    for words in (("in/loop.png", "--compare", "c.png"), ("in/a.png", "--compare", "in/loop.png")):
+        assert "Traceback" not in adacode("sr", *words, "-o", "new.png", *TINY, check=1).stderr
+        (tmp_path / "new.png").unlink(missing_ok=True)
     for name in ("in/loop.png", "in/dead.png", "in/loop"):
         assert f"{name}: a link that leads nowhere" in adacode("sr", name, *TINY, check=1).stderr
     assert "in/loop/a.png: no such file" in adacode("sr", "in/loop/a.png", *TINY, check=1).stderr

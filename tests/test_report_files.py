@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,14 @@ def test_a_report_never_takes_the_place_of_a_photo(tmp_path: Path, adacode: Comm
         adacode("sr", "photo.json", *TINY, "--report", "./photo.json", *more, check=2)
         assert (tmp_path / "photo.json").read_bytes() == before
     assert tree(tmp_path) == ["photo.json", "tiny.safetensors"]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="NOT TESTED: no named pipes here")
+def test_a_report_does_not_wait_for_a_pipe(tmp_path: Path, adacode: Command) -> None:
+    make_photo(12, 8).save(tmp_path / "a.png")
+    os.mkfifo(tmp_path / "r.json")
+    told = adacode("sr", "a.png", "-o", "out", *TINY, "--report", "r.json", check=2).stderr
+    assert "r.json: exists, and is no earlier report" in told
 
 
 def test_a_report_may_be_among_the_results(tmp_path: Path, adacode: Command) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import subprocess
 import sys
@@ -123,22 +124,45 @@ def test_processes_that_share_their_number_keep_their_files(tmp_path: Path) -> N
 @pytest.mark.usefixtures("tiny_weights")
 def test_a_file_that_appears_while_a_photo_is_restored_is_kept(tmp_path: Path) -> None:
     make_photo(12, 8).save(tmp_path / "a.png")
-    words = ["sr", "-", "-o", "r.png", "--weights", "tiny.safetensors", "--device", "cpu"]
-    command = [sys.executable, "-m", "adacode_cli", *words]
+    (tmp_path / "precious").write_text("precious")
+    code, out, told = meanwhile(tmp_path, "precious", "r.png")
+    assert code == 1
+    assert out == b""
+    assert b"error: r.png: exists already; use --force" in told
+    assert (tmp_path / "r.png").read_text() == "precious"
+
+
+@pytest.mark.usefixtures("tiny_weights")
+def test_what_another_run_has_done_meanwhile_is_done_before(tmp_path: Path) -> None:
+    make_photo(12, 8).save(tmp_path / "a.png")
+    (tmp_path / "none").write_text("")
+    code, _, _ = meanwhile(tmp_path, "none", "elsewhere")
+    assert code == 0
+    code, out, _ = meanwhile(tmp_path, "r.png", "r.png", "--skip-existing", "--json")
+    assert code == 0
+    result, summary = (json.loads(line) for line in out.splitlines())
+    assert (result["status"], summary["summary"]["skipped"]) == ("skipped", 1)
+    assert result["input_size"] is None  # as of one that was there from the start
+
+
+def meanwhile(folder: Path, made: str, place: str, *more: str) -> tuple[int, bytes, bytes]:
+    """Restore a.png into r.png, and move ``made`` to ``place`` before the photo is there.
+
+    Returns the exit code, stdout and stderr.
+    """
+    others = ["--weights", "tiny.safetensors", "--device", "cpu", *more]
+    waiting = (folder / made).rename(folder / "waiting")
     with subprocess.Popen(
-        command,
+        [sys.executable, "-m", "adacode_cli", "sr", "-", "-o", "r.png", *others],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        cwd=tmp_path,
+        cwd=folder,
         env=environment(),
     ) as run:
         assert run.stderr
         while b" on cpu" not in run.stderr.readline():
             assert run.poll() is None
-        (tmp_path / "r.png").write_text("precious")
-        out, told = run.communicate((tmp_path / "a.png").read_bytes())
-    assert run.returncode == 1
-    assert out == b""
-    assert b"error: r.png: exists already; use --force" in told
-    assert (tmp_path / "r.png").read_text() == "precious"
+        waiting.rename(folder / place)
+        out, told = run.communicate((folder / "a.png").read_bytes())
+    return run.returncode, out, told

@@ -49,7 +49,7 @@ def beside(
     Raises ``UsageError``.
     """
     from adacode_cli.images.folders import is_folder
-    from adacode_cli.images.naming import Choice, find
+    from adacode_cli.images.naming import Choice, find, real
     from adacode_cli.images.outputs import name_outputs
 
     if where is None:
@@ -67,7 +67,7 @@ def beside(
     elif where.suffix and not is_folder(where):
         raise UsageError(f"{option} {where}: its name must end in {suffix}, or be a folder's")
     else:
-        if suffix == ".png" and any(s.path.parent.resolve() == where.resolve() for s in sources):
+        if suffix == ".png" and any(real(s.path.parent) == real(where) for s in sources):
             raise UsageError(f"{option} {where}: the photos are there; name another folder")
         ending = longest or suffix
         named = name_outputs(sources, where, "", ending)
@@ -80,6 +80,8 @@ def beside(
 
 def refuse_overwriting(places: dict[Path, Path], out: Path | None, what: str) -> None:
     """Raise ``UsageError`` where a photo, or its result, would be overwritten."""
-    taken = {path.resolve() for path in (*places, *([out] if out else []))}
-    if any(path.resolve() in taken for path in places.values()):
+    from adacode_cli.images.naming import real
+
+    taken = {real(path) for path in (*places, *([out] if out else []))}
+    if any(real(path) in taken for path in places.values()):
         raise UsageError(f"{what}: would overwrite a photo or its result; name another place")

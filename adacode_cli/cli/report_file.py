@@ -49,6 +49,10 @@ def lies_below(path: Path, out: Path | None) -> bool:
 
 def is_report(path: Path) -> bool:
     """Whether a file is an earlier report, as far as its beginning tells; an empty one may go."""
+    from adacode_cli.images.folders import is_file
+
+    if not is_file(path):  # a pipe would be waited for
+        return False
     try:
         with path.open("rb") as file:
             start = file.read(64)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from adacode_cli.images.formats import SUFFIXES
+
+MISSING = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})  # what the system says of nothing
 
 
 @dataclass
@@ -89,6 +92,15 @@ def mode_of(path: Path) -> int:
 def is_there(path: Path) -> bool:
     """Whether a path leads to anything that one may look at."""
     return mode_of(path) != 0
+
+
+def is_missing(path: Path) -> bool:
+    """Whether nothing is there, as far as one may look."""
+    try:
+        path.stat()
+    except OSError as error:
+        return error.errno in MISSING
+    return False
 
 
 def is_file(path: Path) -> bool:

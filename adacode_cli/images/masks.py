@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adacode_cli.errors import EMPTY, UsageError
-from adacode_cli.images.folders import is_there
+from adacode_cli.images.folders import is_missing
 from adacode_cli.images.mask_names import MaskNames
 from adacode_cli.images.picture import Picture, PictureError, Plane
 from adacode_cli.images.read import MAX_PIXELS, decode, load
@@ -49,7 +49,7 @@ class MaskChoice:
             raise UsageError("--feather mixes in what was in the hole: with --mask-color, paint")
         if self.mask == "":
             raise UsageError(f"--mask: {EMPTY}")
-        if self.mask not in (None, ALPHA) and not is_there(Path(str(self.mask))):
+        if self.mask not in (None, ALPHA) and is_missing(Path(str(self.mask))):
             raise UsageError(
                 f"--mask {self.mask}: no such file or folder; write alpha for "
                 "what is transparent, --mask-color for a colour"

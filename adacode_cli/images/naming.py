@@ -30,6 +30,7 @@ INPAINTED, RECONSTRUCTED = "_inpainted", "_reconstructed"
 ENDING = re.compile(rf"({SUFFIX}|{INPAINTED}|{RECONSTRUCTED})$")  # of a result's stem
 NUMBER = re.compile(rf"-\d+(({SUFFIX}|{INPAINTED}|{RECONSTRUCTED})\.[^.]*)$")  # of a name
 LONGEST = 255  # bytes in a name on every usual file system
+ADDED = 64  # bytes, and more than that no result has that its photo hasn't
 # Windows opens devices by these names, whatever follows after a dot.
 RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³]) *(\.|$)", re.IGNORECASE)
 
@@ -158,35 +159,48 @@ def is_photo(path: Path) -> bool:
 def earlier_results(photos: list[Path]) -> set[Path]:
     """Those that this program made of another one of them, wherever they lie, however made.
 
-    A file is opened only where its name says so.
+    A file is opened only where its name says so. One that can't say who made it goes by its
+    name, beside its photo alone.
     """
-    named = defaultdict(list)
+    lie: dict[str, set[Path]] = defaultdict(set)  # a photo's stem in its results' names → where
     for photo in photos:
-        if ending := ENDING.search(photo.stem):
-            named[ending[0], photo.suffix].append(photo)
-    return {
-        path
-        for (suffix, form), paths in named.items()
-        for names in [names_of_results(photos, suffix, form)]
-        for path in paths
-        if names & {path.name, NUMBER.sub(r"\1", path.name)} and made_here(path)
-    }
+        for extension in (False, True):
+            name = output_path(Source(photo), None, "_", ".png", extension=extension)
+            lie[name.stem.removesuffix("_")].add(photo.parent)
+    cut = [photo for photo in photos if len(os.fsencode(photo.name)) > LONGEST - ADDED]
+    return {path for path in photos if is_result(path, folders_of_photo(path, lie, cut))}
 
 
-def names_of_results(photos: list[Path], suffix: str, form: str) -> set[str]:
-    """What their results may be called."""
+def is_result(path: Path, folders: set[Path]) -> bool:
+    """Whether a file is a result, as it says, or as its photo in the same folder does."""
+    if not folders:
+        return False
+    return made_here(path) if format_of(path).marked else path.parent in folders
+
+
+def folders_of_photo(path: Path, lie: dict[str, set[Path]], cut: list[Path]) -> set[Path]:
+    """Where the photos are whose results may be called so; ``cut``: those with long names."""
+    ending = ENDING.search(path.stem)
+    if not ending:
+        return set()
+    names = {path.name, NUMBER.sub(r"\1", path.name)}
+    found = [lie.get(name.removesuffix(ending[0] + path.suffix), set()) for name in names]
+    if len(os.fsencode(path.name)) > LONGEST - ADDED:
+        found += [{p.parent} for p in cut if names & names_of_results(p, ending[0], path.suffix)]
+    return set().union(*found)
+
+
+def names_of_results(photo: Path, suffix: str, form: str) -> set[str]:
+    """What its results may be called."""
     return {
         output_path(Source(photo), None, suffix, form, extension=extension).name
-        for photo in photos
         for extension in (False, True)
     }
 
 
 def made_here(path: Path) -> bool:
-    """Whether a file says that this program made it; one that can't say goes by its name."""
+    """Whether a file says that this program made it."""
     form = format_of(path)
-    if not form.marked:
-        return True
     try:
         add_plugin(form, str(path))
     except PictureError:  # said when it is read

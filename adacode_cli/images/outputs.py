@@ -5,9 +5,11 @@ from __future__ import annotations
 import itertools
 import unicodedata
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 from adacode_cli.errors import UsageError
+from adacode_cli.images.folders import is_file, is_there
 from adacode_cli.images.formats import BY_SUFFIX
 from adacode_cli.images.mark import hash_source, source_in
 from adacode_cli.images.metadata import read_mark
@@ -44,11 +46,7 @@ def name_outputs(
     longer = with_extension(plain, out, suffix, form)
     refuse_namesakes(longer)
     names = {s: p for s, p in plain.items() if s not in longer} | kept(plain, longer, out)
-    taken = {key_of(path, out) for path in names.values()}
-    for source in longer:
-        if source not in names:
-            names[source] = numbered(source, out, suffix, form, taken)
-            taken.add(key_of(names[source], out))
+    names |= with_number([s for s in longer if s not in names], names, out, suffix, form)
     return {source: names[source] for source in plain}
 
 
@@ -62,6 +60,28 @@ def with_extension(
         for source, path in plain.items()
         if path != STREAM and counts[key_of(path, out)] > 1
     }
+
+
+def with_number(
+    sources: list[Source], names: dict[Source, Path], out: Path | None, suffix: str, form: str
+) -> dict[Source, Path]:
+    """What they are called with the extension, and a number where ``names`` has that already.
+
+    Those come first whose results are there.
+    """
+    chosen: dict[Source, Path] = {}
+    taken = {key_of(path, out) for path in names.values()}
+    for choose in (claimed, numbered):
+        for source in sources:
+            candidates = (
+                output_path(source, out, suffix, form, extension=True, number=number)
+                for number in itertools.count(1)
+            )
+            free = (path for path in candidates if key_of(path, out) not in taken)
+            if source not in chosen and (path := choose(source, free)):
+                chosen[source] = path
+                taken.add(key_of(path, out))
+    return chosen
 
 
 def kept(
@@ -78,7 +98,9 @@ def kept(
 
 def is_made_from(path: Path, source: Path) -> bool:
     """Whether a file is there and says that this program made it of ``source``."""
-    if path.suffix.lower() not in BY_SUFFIX or not path.is_file() or not made_here(path):
+    if not (is_file(path) and is_file(source)):  # of a pipe nothing would be left to read
+        return False
+    if path.suffix.lower() not in BY_SUFFIX or not made_here(path):
         return False
     recorded = source_in(read_mark(path) or "")
     try:
@@ -87,13 +109,15 @@ def is_made_from(path: Path, source: Path) -> bool:
         return False
 
 
-def numbered(source: Source, out: Path | None, suffix: str, form: str, taken: set[str]) -> Path:
-    """The first name with the source's extension in it that isn't taken."""
-    names = (
-        output_path(source, out, suffix, form, extension=True, number=number)
-        for number in itertools.count(1)
-    )
-    return next(path for path in names if key_of(path, out) not in taken)
+def claimed(source: Source, names: Iterator[Path]) -> Path | None:
+    """The first of these names whose file was made of ``source``, as long as there are files."""
+    there = itertools.takewhile(is_there, names)
+    return next((path for path in there if is_made_from(path, source.path)), None)
+
+
+def numbered(_: Source, names: Iterator[Path]) -> Path | None:
+    """The first of these names."""
+    return next(names)
 
 
 def key_of(path: Path, out: Path | None) -> str:

@@ -294,7 +294,7 @@ class FolderRun:
             except OccupiedError as error:  # since the plan was made
                 if trouble := trouble_with_existing(job):
                     raise PictureError(trouble) from error
-                return replace(result, status="skipped")
+                return Result(job.source, job.output, "skipped")  # done meanwhile, by another run
         timeline = {**result.timeline, "write": (began, self.now())}
         return replace(
             result,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import os
@@ -13,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from adacode_cli.errors import UsageError
-from adacode_cli.images.folders import is_folder, is_there, mode_of, reason
+from adacode_cli.images.folders import MISSING, is_folder, is_there, mode_of, reason
 from adacode_cli.images.formats import BY_SUFFIX, SUFFIXES, Format, add_plugin, format_of
 from adacode_cli.images.mark import hash_of, hash_source, same_settings, source_in
 from adacode_cli.images.naming import (
@@ -31,8 +30,6 @@ from adacode_cli.images.outputs import name_outputs
 from adacode_cli.images.picture import PictureError
 from adacode_cli.images.write import Encoding, check_encoding
 from adacode_cli.restore.result import Result
-
-MISSING = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
 
 
 @dataclass(frozen=True)
