@@ -173,7 +173,9 @@ def test_a_program_without_standard_streams_starts(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="NOT TESTED: no /dev/full here")
-@pytest.mark.parametrize("words", [(), ("--help",), ("sr", "--help"), ("config",)])
+@pytest.mark.parametrize(
+    "words", [(), ("--help",), ("sr", "--help"), ("config",), ("weights", "list"), ("--version",)]
+)
 def test_a_full_disk_is_one_line_for_help_too(words: tuple[str, ...], tmp_path: Path) -> None:
     command = [sys.executable, "-m", "adacode_cli", *words]
     with Path("/dev/full").open("w") as full:
@@ -186,7 +188,16 @@ def test_a_full_disk_is_one_line_for_help_too(words: tuple[str, ...], tmp_path: 
             env=environment(),
         )
     assert (done.returncode, len(done.stderr.splitlines())) == (1, 1), done.stderr
-    assert b"No space left" in done.stderr
+    assert b"standard output: can't be written (No space left on device)" in done.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="NOT TESTED: no /dev/full here")
+def test_an_error_that_cannot_be_told_ends_as_it_would(tmp_path: Path) -> None:
+    words = ("--debug", "sr", "a.png", "b.png", "-o", "x.png")
+    command = [sys.executable, "-m", "adacode_cli", *words]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command, stderr=full, check=False, cwd=tmp_path, env=environment())
+    assert done.returncode == 2
 
 
 @pytest.mark.parametrize(

@@ -164,6 +164,7 @@ def run_all(settings: list[Setting], extent: Extent, outcome: Outcome, *, compar
             outcome.comparison = apart(in_turn, advance)
 
 
+@problems.answering()
 def report(outcome: Outcome, *, as_json: bool) -> None:
     """All of it on stdout."""
     from adacode_cli import machine

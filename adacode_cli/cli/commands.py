@@ -62,7 +62,8 @@ class Program(TyperGroup):
     def main(self, *words: Any, **settings: Any) -> Any:
         """Run; help that can't be told is one line, as all else is by ``explained``."""
         try:
-            return super().main(*words, **settings)
+            with problems.answering():
+                return super().main(*words, **settings)
         except OSError as error:
             problems.complain(problems.stdout_problem(error) or str(error), error)
             sys.exit(1)

@@ -184,11 +184,17 @@ def config(context: typer.Context) -> None:
     The file is TOML. At its top, options by their long names hold for every command that
     has them: device = "cuda:1", max-pixels = "500M". In a table, for that command: [sr].
     """
+    commands = dict(commands_of(context.find_root().command))
+    show(settings(commands, read_file()))
+
+
+@problems.answering()
+def show(found: dict[tuple[str, ...], dict[str, Setting]]) -> None:
+    """Settings on stdout, and where they come from."""
     typer.echo(f"# {settings_place()}")
     if repo := os.environ.get(PREFIX + HUB_REPO.upper()):
         typer.echo(f"{HUB_REPO} = {written(repo)}")
-    commands = dict(commands_of(context.find_root().command))
-    for names, chosen in settings(commands, read_file()).items():
+    for names, chosen in found.items():
         if chosen:
             typer.echo(f"[{'.'.join(names)}]")
         for key, setting in sorted(chosen.items()):

@@ -43,7 +43,8 @@ def doctor(
     report["self-test"], trouble = test_itself(device, precision)
     wrong += trouble
     if as_json:
-        typer.echo(json.dumps({**report, "wrong": wrong}, indent=1))
+        with problems.answering():
+            typer.echo(json.dumps({**report, "wrong": wrong}, indent=1))
     else:
         show(report)
     for problem in wrong:
@@ -78,6 +79,7 @@ def test_itself(device: str, precision: str) -> tuple[dict[str, str], list[str]]
     return {self_test.MODEL: f"FAILED, {told}"}, [f"self-test: the restored crop {told}"]
 
 
+@problems.answering()
 def show(report: dict[str, dict[str, str]]) -> None:
     """Sections and lines on stdout."""
     for title, part in report.items():

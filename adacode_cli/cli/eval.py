@@ -165,6 +165,7 @@ def collect(
     return scored, failed
 
 
+@problems.answering()
 def report(scored: list[Scored], title: str, *, as_json: bool) -> None:
     """The means as a table, or everything as JSON."""
     from adacode_cli.evaluation.score import mean_scores

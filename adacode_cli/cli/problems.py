@@ -11,7 +11,8 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import ParamSpec, TypeVar
@@ -46,6 +47,17 @@ class Terminated(BaseException):
 
 class StdoutError(OSError):
     """Standard output takes no more; as any OSError's, errno and strerror say why."""
+
+
+@contextmanager
+def answering() -> Iterator[None]:
+    """Let an ``OSError`` of what prints, and is about no file, be a ``StdoutError``."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None or error.filename is not None:
+            raise
+        raise StdoutError(error.errno, error.strerror) from error
 
 
 def explained(command: Callable[P, R]) -> Callable[P, R]:
@@ -116,7 +128,7 @@ def complain(message: str, cause: BaseException | None = None) -> None:
     """What went wrong: one line on stderr; with --debug, where."""
     if debug and cause is not None:
         told = "".join(traceback.format_exception(cause))
-        print(without_secrets(told), file=sys.stderr, flush=True)
+        to_stderr(without_secrets(told))
     print_line(f"error: {in_one_line(message, cause)}")
 
 
@@ -144,13 +156,17 @@ def say(message: str) -> None:
 
 
 def print_line(message: str) -> None:
-    """One line on stderr, with nothing in it that a terminal would obey, and no secret.
+    """One line on stderr, with nothing in it that a terminal would obey, and no secret."""
+    to_stderr(f"adacode: {visible(without_secrets(message.strip()))}")
+
+
+def to_stderr(text: str) -> None:
+    """A text and the end of its line, in one piece.
 
     Where stderr can't be written, it vanishes: what is to be said is said by the exit code, too.
     """
-    line = visible(without_secrets(message.strip()))
     try:
-        print(f"adacode: {line}\n", end="", file=sys.stderr, flush=True)  # in one piece
+        print(f"{text}\n", end="", file=sys.stderr, flush=True)
     except OSError:
         stopping.lead_nowhere(sys.stderr.fileno())
 

@@ -154,12 +154,10 @@ def tell(text: str, end: str = "\n") -> None:
     """
     if sys.stdout.isatty():
         text = visible(text)
-    try:
+    with problems.answering():
         # Not echo: rich must see it to make way. And as one text: a launcher's processes aren't
         # buffered, and another's line would come before the end of this one.
         print(text + end, end="", flush=True)
-    except OSError as error:
-        raise problems.StdoutError(error.errno, error.strerror) from error
 
 
 def as_json(total: Summary) -> dict[str, Any]:

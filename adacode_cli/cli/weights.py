@@ -48,7 +48,7 @@ def list_weights(as_json: AsJson = False) -> None:
 
     items = everything()
     if as_json:
-        typer.echo(json.dumps([item.to_dict() for item in items], indent=1))
+        show_json([item.to_dict() for item in items])
         return
     show_table(list(Item.HEADINGS), [item.row() for item in items])
 
@@ -76,10 +76,10 @@ def tell(name: str, *, as_json: bool) -> Path:
     file = source.fetch()
     told = {"name": name, "from": source.origin, **describe(file).to_dict()}
     if as_json:
-        typer.echo(json.dumps(told, indent=1))
+        show_json(told)
     else:
         for key, value in told.items():
-            typer.echo(f"{key:<11}{printable(value)}".rstrip())
+            report.tell(f"{key:<11}{printable(value)}".rstrip())
     return file
 
 
@@ -197,13 +197,13 @@ def files_for(target: Path, names: list[str], *, force: bool) -> list[Path]:
     """
     if target.suffix != ".safetensors":
         raise UsageError(f"{target}: the result is a .safetensors file; name it so")
-    known = [source for _, source in sources(names)]
+    meant = [source for _, source in sources(names)]
     if target.exists():
-        if any(target.samefile(file) for source in known if (file := source.cached())):
+        if any(target.samefile(file) for source in meant if (file := source.cached())):
             raise FileExistsError(f"{target}: is read from; give another name to write to")
         if not force:
             raise FileExistsError(f"{target}: exists already; give another name, or --force")
-    return [source.fetch() for source in known]
+    return [source.fetch() for source in meant]
 
 
 @app.command()
@@ -235,10 +235,11 @@ def push(
 
     parcel = publish.pack(files, repo, scores, sheet, license_name)
     if dry_run:
-        typer.echo(parcel.card)
+        with problems.answering():
+            typer.echo(parcel.card)
         return
     for name in publish.send(parcel, private=private, force=force):
-        typer.echo(name)
+        report.tell(name)
 
 
 def sources(names: list[str]) -> list[tuple[str, Source]]:
@@ -254,6 +255,13 @@ def printable(value: Any) -> str:
     return visible(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
 
 
+@problems.answering()
+def show_json(told: Any) -> None:
+    """A list or an object on stdout."""
+    typer.echo(json.dumps(told, indent=1))
+
+
+@problems.answering()
 def show_table(headings: list[str], rows: list[list[str]]) -> None:
     """Columns on stdout; cut to the terminal only where there is one."""
     from rich.console import Console
