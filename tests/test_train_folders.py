@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from adacode_cli.model.adacode import AdaCode
+from adacode_cli.training.photos import list_skipped
 from tests.conftest import Command, environment, make_photo, tree
 
 QUICK = ("--batch", "2", "--patch", "64", "--workers", "0", "--codes", "16")
@@ -41,6 +43,11 @@ def test_photos_beside_the_classes_are_told(photos: Path, adacode: Command) -> N
     told = "2 photos beside the classes left out"
     assert told in adacode("train", "codebook", photos, *ONCE, "-o", "run").stderr
     assert "left out" not in adacode("train", "codebook", photos / "cats", *ONCE, "-o", "r").stderr
+
+
+def test_skipped_photos_are_listed_by_names_that_are_no_text(tmp_path: Path) -> None:
+    list_skipped({Path(os.fsdecode(b"a\xff.png")): "why"}, tmp_path)
+    assert (tmp_path / "skipped.txt").read_bytes() == b"a\xff.png: why\n"
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,8 @@ def list_skipped(skipped: dict[Path, str], out: Path) -> None:
     """Each photo that isn't used, and why, in a file that is told once."""
     if skipped:
         listed = out / "skipped.txt"
-        listed.write_text("".join(f"{path}: {why}\n" for path, why in skipped.items()))
+        lines = "".join(f"{path}: {why}\n" for path, why in skipped.items())
+        listed.write_text(lines, encoding="utf-8", errors="surrogateescape")
         note(f"skipped: {counted(len(skipped), 'photo')}, see {listed}")
 
 
