@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,7 +17,9 @@ import pytest
 import torch
 from PIL import ExifTags, Image, ImageDraw
 
+from adacode_cli.images.mask_names import MaskNames
 from adacode_cli.images.masks import MaskChoice, MaskFiles, doubts
+from adacode_cli.images.naming import Source
 from adacode_cli.model import checkpoint
 from adacode_cli.model.adacode import AdaCode
 from adacode_cli.restore.inpainting.inpaint import MIRRORED, brightness, painter, steadied
@@ -179,6 +182,24 @@ def test_masks_follow_the_tree_or_go_by_an_unambiguous_name(
     two = ("photos/a/x.png", "photos/b/x.png")
     told = adacode("inpaint", *two, *words[:-2], check=1).stderr
     assert told.count("may be any x's mask; restore one after the other") == 2
+
+
+def test_a_folder_of_masks_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("masks/deep/0.png", "masks/1.png", "masks/2.gif", "photos/deep/0.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    photos = [tmp_path / "photos" / "deep" / f"{number}.png" for number in range(3)]
+    read, usual = [], Path.iterdir
+
+    def counted(folder: Path) -> Iterator[Path]:
+        read.append(folder.name)
+        return usual(folder)
+
+    monkeypatch.setattr(Path, "iterdir", counted)
+    names = MaskNames([Source(photo, tmp_path / "photos") for photo in photos])
+    found = [names.find(photo, tmp_path / "masks") for photo in photos]
+    assert [mask.name for mask in found] == ["0.png", "1.png", "2.gif"]
+    assert read == ["deep", "masks"]
 
 
 @pytest.mark.usefixtures("weights")

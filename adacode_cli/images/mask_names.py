@@ -23,6 +23,7 @@ class MaskNames:
             folder, stem = real(source.path.parent), source.path.stem
             for key in (self.below.get(source.path, Path()) / stem, stem):
                 self.meant[key].add(folder)
+        self.read: dict[Path, dict[str, list[Path]]] = {}  # folder → stem → its masks
 
     def find(self, photo: Path, given: Path) -> Path:
         """The mask's file: ``given``, or in that folder the one with the photo's name.
@@ -33,10 +34,10 @@ class MaskNames:
         if not is_folder(given):
             return given
         below = self.below.get(photo, Path())
-        if mask := the_one(photo, given / below):
+        if mask := self.the_one(photo, given / below):
             self.refuse_shared(photo, mask, below / photo.stem, "restore one after the other")
             return mask
-        if below.parts and (mask := the_one(photo, given)):
+        if below.parts and (mask := self.the_one(photo, given)):
             self.refuse_shared(photo, mask, photo.stem, f"put its own into {given / below}")
             return mask
         names = f"{below.as_posix()}/{photo.stem}.* or " if below.parts else ""
@@ -47,15 +48,27 @@ class MaskNames:
         if len(self.meant.get(key, ())) > 1:
             raise PictureError(f"{photo}: {mask} may be any {photo.stem}'s mask; {remedy}")
 
+    def the_one(self, photo: Path, folder: Path) -> Path | None:
+        """The mask of its name in a folder, if there is one.
 
-def the_one(photo: Path, folder: Path) -> Path | None:
-    """The mask of this name in a folder, if there is one. Raises ``PictureError`` for several."""
+        Raises ``PictureError`` for several, and where one may not look.
+        """
+        if folder not in self.read:
+            self.read[folder] = masks_in(folder)
+        same = self.read[folder].get(photo.stem, [])
+        exact = [path for path in same if path.name == photo.name]
+        if len(exact or same) > 1:
+            raise PictureError(f"{photo}: several masks named {photo.stem}.* in {folder}")
+        return next(iter(exact or same), None)
+
+
+def masks_in(folder: Path) -> dict[str, list[Path]]:
+    """Stem → the masks of this name in a folder. Raises ``PictureError`` if it can't be read."""
+    found: dict[str, list[Path]] = defaultdict(list)
     try:
-        inside = list(folder.iterdir()) if is_folder(folder) else []
+        for path in folder.iterdir() if is_folder(folder) else ():
+            if path.suffix.lower() in SUFFIXES:
+                found[path.stem].append(path)
     except OSError as error:
         raise PictureError(f"{folder}: the folder of masks {reason(error)}") from error
-    same = [p for p in inside if p.stem == photo.stem and p.suffix.lower() in SUFFIXES]
-    exact = [p for p in same if p.name == photo.name]
-    if len(exact or same) > 1:
-        raise PictureError(f"{photo}: several masks named {photo.stem}.* in {folder}")
-    return next(iter(exact or same), None)
+    return found
