@@ -12,6 +12,7 @@ from skimage.metrics import peak_signal_noise_ratio
 
 from adacode_cli.evaluation.pairs import Results
 from adacode_cli.evaluation.protocol import Protocol
+from adacode_cli.evaluation.test_set import names_of
 from adacode_cli.images.naming import fitting
 from adacode_cli.model import checkpoint
 from adacode_cli.model.config import Task
@@ -76,6 +77,12 @@ def test_photos_of_one_name_keep_their_extension_in_a_test_set(
     refused = adacode("degrade", clean, "-o", "other", check=2).stderr
     assert "would both become a_jpg.png" in refused
     assert not (tmp_path / "other").exists()
+
+
+def test_names_that_only_some_file_systems_tell_apart_keep_their_extension(tmp_path: Path) -> None:
+    photos = [tmp_path / "caf\N{LATIN SMALL LETTER E WITH ACUTE}.png", tmp_path / "cafe\u0301.jpg"]
+    names = [name.as_posix() for name in names_of(photos, tmp_path).values()]
+    assert names == ["caf\N{LATIN SMALL LETTER E WITH ACUTE}_png.png", "cafe\u0301_jpg.png"]
 
 
 def test_a_test_set_is_restored_and_compared(clean: Path, tmp_path: Path, adacode: Command) -> None:

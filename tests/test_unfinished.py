@@ -8,20 +8,28 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
+from adacode_cli.evaluation.sheet import save_sheet
+from adacode_cli.evaluation.test_set import save_png
 from adacode_cli.images.unfinished import HOST, OccupiedError, remove_unfinished, unfinished
+from adacode_cli.restore.reconstruction.codes import save_arrays
 from tests.conftest import environment, make_photo
 
-LINKS = [True, False]
+LINKS = ["links", "no links", "no such function"]
 
 
-@pytest.fixture(params=LINKS, ids=["links", "no links"])
+@pytest.fixture(params=LINKS)
 def folder(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder, of a file system with links or without."""
-    if not request.param:
+    if request.param == "no such function":
+        monkeypatch.delattr(os, "link")
+    if request.param == "no links":
 
         def refuse(*_: object) -> None:
             raise OSError(errno.EPERM, "no links here")
@@ -52,6 +60,25 @@ def test_what_appears_while_a_file_is_written_is_kept(folder: Path) -> None:
     write(folder / "b", "free")
     assert (folder / "b").read_text() == "free"
     assert names(folder) == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    "save",
+    [
+        lambda path: save_sheet([Image.new("RGB", (8, 8))], path),
+        lambda path: save_arrays(path, {"a": np.zeros(1)}),
+        lambda path: save_png(np.zeros((8, 8, 3), np.uint8), path),
+    ],
+)
+def test_what_cannot_be_written_is_named_as_it_was_to_be(
+    save: Callable[[Path], object], tmp_path: Path
+) -> None:
+    path = tmp_path / "taken"
+    path.mkdir()
+    with pytest.raises(OSError, match=r"taken: can't be written \(") as told:
+        save(path)
+    assert "unfinished" not in str(told.value)
+    assert names(tmp_path) == ["taken"]
 
 
 def test_a_link_to_nothing_is_kept(folder: Path) -> None:

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from adacode_cli.images.unfinished import unfinished
+from adacode_cli.images.unfinished import named, unfinished
 from adacode_cli.images.write import to_bytes
 
 DETAIL = 320  # pixels a side, shown as they are
@@ -58,7 +58,10 @@ def stack(rows: list[Image.Image]) -> Image.Image:
 
 
 def save_sheet(rows: list[Image.Image], path: Path, *, replace: bool = True) -> None:
-    """Rows below each other, as a PNG, whole or not at all. Raises as ``unfinished`` does."""
-    with unfinished(path, replace=replace) as (file, finish):
+    """Rows below each other, as a PNG, whole or not at all. Raises as ``unfinished`` does.
+
+    An ``OSError`` names ``path``.
+    """
+    with named(path), unfinished(path, replace=replace) as (file, finish):
         stack(rows).save(file, format="PNG")
         finish()

@@ -16,6 +16,8 @@ from PIL import Image as PillowImage
 from adacode_cli.errors import UsageError
 from adacode_cli.evaluation.protocol import Case, Protocol, TooSmallError
 from adacode_cli.evaluation.score import find_some
+from adacode_cli.images.outputs import folded
+from adacode_cli.images.unfinished import named, unfinished
 
 RECORD = "degradations.json"
 PARTS = ("clean", "degraded", "masks")
@@ -31,7 +33,8 @@ def write_test_set(
     """
     if out.resolve().is_relative_to(photos.resolve()):
         raise UsageError(f"{out}: lies within {photos}; give another folder with -o")
-    names = names_of(find_some(photos), photos)
+    found = find_some(photos)
+    names = names_of(found, photos)
     record = out / RECORD
     if not force:
         refuse_to_overwrite([record, *(out / part / n for n in names.values() for part in PARTS)])
@@ -60,22 +63,22 @@ def names_of(photos: list[Path], root: Path) -> dict[Path, Path]:
     """
     below = root if root.is_dir() else root.parent
     plain = {p: p.relative_to(below).with_suffix(".png") for p in photos}
-    counts = Counter(map(folded, plain.values()))
+    counts = Counter(map(key_of, plain.values()))
     names = {
-        p: name if counts[folded(name)] == 1 else name.with_name(f"{p.stem}_{p.suffix[1:]}.png")
+        p: name if counts[key_of(name)] == 1 else name.with_name(f"{p.stem}_{p.suffix[1:]}.png")
         for p, name in plain.items()
     }
     taken: dict[str, Path] = {}
     for path, name in names.items():
-        other = taken.setdefault(folded(name), path)
+        other = taken.setdefault(key_of(name), path)
         if other is not path:
             raise UsageError(f"{other} and {path} would both become {name}; rename one")
     return names
 
 
-def folded(name: Path) -> str:
+def key_of(name: Path) -> str:
     """The same for names that some file systems don't tell apart."""
-    return name.as_posix().casefold()
+    return folded(name.as_posix())
 
 
 def refuse_to_overwrite(files: list[Path]) -> None:
@@ -94,9 +97,8 @@ def write_case(case: Case, out: Path, name: Path) -> Path:
 
 
 def save_png(pixels: NDArray[Any], path: Path) -> Path:
-    """Write whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.unfinished")
-    PillowImage.fromarray(np.ascontiguousarray(pixels)).save(unfinished, format="PNG")
-    unfinished.replace(path)
+    """Write whole or not at all. Raises ``OSError``, which names ``path``."""
+    with named(path), unfinished(path) as (file, finish):
+        PillowImage.fromarray(np.ascontiguousarray(pixels)).save(file, format="PNG")
+        finish()
     return path

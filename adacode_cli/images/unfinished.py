@@ -55,6 +55,18 @@ def unfinished(
             os.close(lock)
 
 
+@contextmanager
+def named(path: Path) -> Iterator[None]:
+    """Let an ``OSError`` tell the name that the file was to have, not that of the unfinished one.
+
+    Raises it so.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise OSError(f"{path}: can't be written ({error.strerror or error})") from error
+
+
 def put(other: Path, path: Path) -> None:
     """Give a file the name ``path``. Raises ``OccupiedError`` where something has it already.
 
@@ -68,7 +80,7 @@ def put(other: Path, path: Path) -> None:
             os.link(other, path)
     except FileExistsError as error:
         raise occupied(path) from error
-    except OSError as error:
+    except (OSError, AttributeError) as error:  # some systems have no such function, either
         if os.path.lexists(path):
             raise occupied(path) from error
         other.replace(path)

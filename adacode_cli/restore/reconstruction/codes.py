@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from adacode_cli.images.read import load as load_bytes
-from adacode_cli.images.unfinished import unfinished
+from adacode_cli.images.unfinished import named, unfinished
 
 MOST = 1 << 31  # bytes of arrays; a small archive may hold any number of zeros
 # What NumPy and zipfile stumble over in a damaged archive; AttributeError: an array is missing.
@@ -87,8 +87,11 @@ def save(file: CodesFile, path: Path, *, replace: bool = True) -> None:
 
 
 def save_arrays(path: Path, arrays: dict[str, NDArray[Any]], *, replace: bool = True) -> None:
-    """A NumPy archive, whole or not at all. Raises as ``unfinished`` does."""
-    with unfinished(path, replace=replace) as (file, finish):
+    """A NumPy archive, whole or not at all. Raises as ``unfinished`` does.
+
+    An ``OSError`` names ``path``.
+    """
+    with named(path), unfinished(path, replace=replace) as (file, finish):
         np.savez_compressed(file, allow_pickle=False, **arrays)
         finish()
 
