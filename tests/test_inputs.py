@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from threading import Thread
+from typing import cast
 
 import pytest
 
+from adacode_cli.images.folders import Inside
 from tests.conftest import Command, make_photo, rows, tree
 from tests.processes import give_up_rights, run_command
 
@@ -98,6 +101,66 @@ def test_a_folder_of_masks_that_may_not_be_read_is_told(forbidden: Path) -> None
     [told] = errors(humbly(forbidden, *words[:-1], "in/closed/c.png", check=1))
     assert "in/closed/c.png" in told
     assert "no such file" not in told  # nobody knows
+
+
+@pytest.fixture
+def half_closed(tmp_path: Path) -> Iterator[Path]:
+    """in/: two classes of photos, in one of them a folder that may not be read."""
+    for name in ("in/one/a.png", "in/one/closed/b.png", "in/two/c.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        make_photo(96, 80).save(tmp_path / name)
+    (tmp_path / "in/one/closed").chmod(0)
+    yield tmp_path
+    (tmp_path / "in/one/closed").chmod(0o700)
+
+
+@needs_rights
+def test_closed_folders_of_a_test_set_are_told_and_fail(half_closed: Path) -> None:
+    told = "in/one/closed: the folder may not be read"
+    done = humbly(half_closed, "degrade", "in", "-o", "set", "--scale", "4", check=1)
+    assert (errors(done), len(done.stdout.splitlines())) == ([told], 2)
+    ways: tuple[tuple[str, ...], ...] = (TINY, ("--reference", "in"))
+    for words in ways:
+        done = humbly(half_closed, "eval", "in", *words, "--json", check=1)
+        assert errors(done) == [told]
+        assert len(json.loads(done.stdout)["photos"]) == 2
+    (half_closed / "in" / "one" / "a.png").unlink()
+    ways = (("degrade", "in/one", "-o", "x"), ("eval", "in/one", *TINY))
+    for words in ways:
+        assert errors(humbly(half_closed, *words, check=1)) == [told]
+
+
+@needs_rights
+def test_closed_folders_are_told_before_training(half_closed: Path) -> None:
+    words = ("--steps", "1", "--batch", "1", "--patch", "64", "--workers", "0", "--codes", "4")
+    done = humbly(half_closed, "train", "codebook", "in", *words, "-o", "run", check=0)
+    told = "adacode: in/one/closed: the folder may not be read; left out"
+    assert told in done.stderr.splitlines()
+    more = ("--valid", "in/one", "-o", "other")
+    done = humbly(half_closed, "train", "codebook", "in/two", *words, *more, check=0)
+    assert told in done.stderr.splitlines()
+
+
+class Junction:
+    """What Windows lists for one."""
+
+    name = "one"
+
+    def is_symlink(self) -> bool:
+        return False
+
+    def is_junction(self) -> bool:
+        return True
+
+    def is_dir(self) -> bool:
+        return True
+
+
+def test_a_junction_is_a_link_to_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "one").mkdir()
+    inside = Inside(deep=True)
+    assert not inside.add(cast("os.DirEntry[str]", Junction()), tmp_path / "one")
+    assert inside.linked_folders == [tmp_path / "one"]
 
 
 def test_links_that_lead_nowhere_are_told_as_such(tmp_path: Path, adacode: Command) -> None:

@@ -108,6 +108,7 @@ class RunOptions:
         settings = resolve(self.settings, self.chosen(), budget)
         run = Run(photos, self.out or Path(out), settings, self.valid)
         tell_left_out(photos)
+        tell_closed(photos, self.valid)
         return run
 
     def chosen(self) -> dict[str, Any]:
@@ -241,6 +242,16 @@ def tell_left_out(photos: Path) -> None:
         problems.say(f"{photos}: {several} beside the classes left out; a class is a folder")
 
 
+def tell_closed(*folders: Path | None) -> None:
+    """A line about each folder of photos that can't be read."""
+    from adacode_cli.training.dataset import closed_in
+
+    for folder in folders:
+        if folder is not None and folder.is_dir() and not problems.is_follower():
+            for line in closed_in(folder):
+                problems.say(f"{line}; left out")
+
+
 def length_of_codes(run: Run) -> int:
     """The preset's own."""
     return 256 if run.settings.preset == "official" else 16
@@ -248,10 +259,10 @@ def length_of_codes(run: Run) -> int:
 
 def task_of(task: str, scale: int | None) -> tuple[Task, int]:
     """The task's name and its scale. Raises ``UsageError``."""
-    known: dict[str, Task] = {name: name for name in get_args(Task) if name != "reconstruct"}
-    if task not in known:
-        raise UsageError(f"no task is called {task!r}; use {' or '.join(known)}")
-    return known[task], usual_scale(task) if scale is None else scale
+    tasks: dict[str, Task] = {name: name for name in get_args(Task) if name != "reconstruct"}
+    if task not in tasks:
+        raise UsageError(f"no task is called {task!r}; use {' or '.join(tasks)}")
+    return tasks[task], usual_scale(task) if scale is None else scale
 
 
 def one_folder(paths: list[Path], codebooks: list[Path]) -> tuple[Path, list[Path]]:

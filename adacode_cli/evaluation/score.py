@@ -25,7 +25,7 @@ from adacode_cli.restore.reconstruction.codes import Codes
 from adacode_cli.restore.reconstruction.reconstruct import decode, encode
 from adacode_cli.restore.restorer import Restorer
 from adacode_cli.training.damage import to_tensor
-from adacode_cli.training.dataset import find_photos, load_photo
+from adacode_cli.training.dataset import load_photo, look_into
 from adacode_cli.training.degradations import Image
 from adacode_cli.training.perceptual import FeatureNetwork, squeeze_distance
 
@@ -92,7 +92,9 @@ def score_folder(
     Raises ``FileNotFoundError`` if there is none.
     """
     methods = {**(others or {}), **methods_for(protocol, restorer, weight_bits, texture)}
-    for number, path in enumerate(find_some(folder)[::every]):
+    photos, closed = find_all(folder)
+    yield from closed
+    for number, path in enumerate(photos[::every]):
         try:
             case = protocol.prepare_file(path, number)
             check_size(path, case.clean, margin(protocol))
@@ -139,8 +141,10 @@ def score_pairs(
 
     A result is found by its photo's name, with or without what the program adds to it.
     """
-    photos = find_some(reference)
-    for path, found in pairs(pictures, find_some(pictures), reference, photos):
+    photos, closed = find_all(reference)
+    results, closed_too = find_all(pictures)
+    yield from {str(error): error for error in (*closed, *closed_too)}.values()
+    for path, found in pairs(pictures, results, reference, photos):
         if isinstance(found, ValueError):
             yield found
             continue
@@ -167,11 +171,26 @@ def compare(result: Path, reference: Path, border: int, judges: Judges) -> Score
 
 
 def find_some(folder: Path) -> list[Path]:
-    """The photos of a folder, or the one file. Raises ``FileNotFoundError`` if there is none."""
-    photos = [folder] if folder.is_file() else find_photos(folder)
-    if not photos:
-        raise FileNotFoundError(f"{folder}: no photo in it")
-    return photos
+    """The photos of a folder, or the one file. Raises ``FileNotFoundError`` if there is none.
+
+    That is what ``find_all`` says, too.
+    """
+    return find_all(folder)[0]
+
+
+def find_all(folder: Path) -> tuple[list[Path], list[OSError]]:
+    """The photos of a folder, or the one file; and why folders in it can't be read.
+
+    Raises ``FileNotFoundError`` if there is no photo, ``OSError`` if it may be for that reason.
+    """
+    if folder.is_file():
+        return [folder], []
+    inside = look_into(folder)
+    closed = [OSError(line) for line in inside.told_closed()]
+    if not inside.photos:
+        missing = FileNotFoundError(f"{folder}: no photo in it")
+        raise closed[0] if closed and folder.exists() else missing
+    return sorted(inside.photos), closed
 
 
 def methods_for(

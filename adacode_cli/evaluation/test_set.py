@@ -15,7 +15,7 @@ from PIL import Image as PillowImage
 
 from adacode_cli.errors import UsageError
 from adacode_cli.evaluation.protocol import Case, Protocol, TooSmallError
-from adacode_cli.evaluation.score import find_some
+from adacode_cli.evaluation.score import find_all
 from adacode_cli.images.outputs import folded
 from adacode_cli.images.unfinished import named, unfinished
 
@@ -33,11 +33,12 @@ def write_test_set(
     """
     if out.resolve().is_relative_to(photos.resolve()):
         raise UsageError(f"{out}: lies within {photos}; give another folder with -o")
-    found = find_some(photos)
+    found, closed = find_all(photos)
     names = names_of(found, photos)
     record = out / RECORD
     if not force:
         refuse_to_overwrite([record, *(out / part / n for n in names.values() for part in PARTS)])
+    yield from closed
     told = []
     for number, (path, name) in enumerate(names.items()):
         try:

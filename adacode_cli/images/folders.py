@@ -34,11 +34,16 @@ class Inside:
             except OSError as error:
                 self.closed[here] = reason(error)
 
+    def told_closed(self) -> list[str]:
+        """A line for each folder that can't be read."""
+        return [f"{path}: the folder {why}" for path, why in sorted(self.closed.items())]
+
     def add(self, entry: os.DirEntry[str], path: Path) -> bool:
         """Put one entry where it belongs; returns whether it is a folder to look into."""
         if entry.name.startswith("."):
             return False
-        if entry.is_symlink():
+        is_junction = getattr(entry, "is_junction", bool)  # Windows' links; since Python 3.12
+        if entry.is_symlink() or is_junction():
             self.add_link(path)
         elif entry.is_dir():
             return self.deep

@@ -14,6 +14,7 @@ from PIL import UnidentifiedImageError
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from adacode_cli.images.folders import Inside
 from adacode_cli.images.naming import is_photo
 from adacode_cli.images.picture import PictureError
 from adacode_cli.images.read import MAX_PIXELS, read, read_size
@@ -59,8 +60,24 @@ def left_out(folder: Path) -> int:
 
 
 def find_photos(folder: Path) -> list[Path]:
-    """Every photo below ``folder``, sorted."""
-    return sorted(filter(is_photo, folder.rglob("*")))
+    """Every photo below ``folder`` that one may look at, sorted."""
+    return sorted(look_into(folder).photos)
+
+
+def look_into(folder: Path) -> Inside:
+    """What is in a folder and in those below it."""
+    inside = Inside(deep=True)
+    inside.look(folder)
+    return inside
+
+
+def closed_in(folder: Path) -> list[str]:
+    """A line for each folder that can't be read, of those below and of linked classes."""
+    inside = look_into(folder)
+    for link in inside.linked_folders.copy():
+        if link.parent == folder:
+            inside.look(link)
+    return inside.told_closed()
 
 
 def load_photo(path: Path) -> Image:
