@@ -27,8 +27,8 @@ class GeneralNetwork(nn.Module):
 
     def __init__(self, name: Path) -> None:
         super().__init__()
-        numbers = Numbers(name.with_suffix(".bin").read_bytes())
-        self.body = nn.Sequential(*layers(rows(name.with_suffix(".param")), numbers))
+        numbers = Numbers(Path(f"{name}.bin").read_bytes())
+        self.body = nn.Sequential(*layers(rows(Path(f"{name}.param")), numbers))
         numbers.check_end()
 
     def forward(self, image: Tensor) -> Tensor:
@@ -78,6 +78,8 @@ def layers(wanted: list[Row], numbers: Numbers) -> list[nn.Module]:
     found: list[nn.Module] = []
     for kind, row in wanted:
         if kind == "Convolution":
+            if row["1"] != 3:
+                raise SystemExit(f"a kernel of {row['1']} pixels: another network")
             found.append(convolution(row["0"], row["6"], numbers))
         elif kind == "PReLU":
             found.append(nn.PReLU(row["0"]))

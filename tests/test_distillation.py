@@ -16,10 +16,11 @@ from adacode_cli.model.adacode import Restoration
 from adacode_cli.training.dataset import Patch
 from adacode_cli.training.distillation import Distillation, load_example
 from adacode_cli.training.losses import Compared
-from adacode_cli.training.recipes import Run
+from adacode_cli.training.recipes import Run, damage_for
 from adacode_cli.training.settings import Settings
 from adacode_cli.training.stages import LITE
 from adacode_cli.training.trainer import Trainer
+from adacode_cli.training.validation import Validation
 from tests.conftest import Command, tiny_config, tiny_model
 from tests.general_network import HALF, GeneralNetwork
 
@@ -113,10 +114,15 @@ def test_what_cant_be_drawn_after_is_refused(striped: Path, tmp_path: Path) -> N
         load_example(tmp_path / "gone.pt2", 4, 96)
     with pytest.raises(UsageError, match=r"doesn't enlarge 2 times"):
         load_example(striped, 2, 96)
+    fixed = tmp_path / "fixed.pt2"  # as torch.export makes them where nothing else is said
+    torch.export.save(torch.export.export(Striped(), (torch.rand(1, 3, 36, 36),)), fixed)
+    load_example(fixed, 4, 96)
+    with pytest.raises(UsageError, match=r"can't draw 2 patches of 96 .* for any batch and size"):
+        load_example(fixed, 4, 96, 2)
     weights = tmp_path / "holes.safetensors"
     model = tiny_model("inpaint", 1)
     checkpoint.save(weights, model.config, model.state_dict())
-    with pytest.raises(UsageError, match=r"holes\.safetensors: can't draw patches of 64 pixels"):
+    with pytest.raises(UsageError, match=r"holes\.safetensors: can't draw 1 patches of 64 pixels"):
         load_example(weights, 4, 64)
 
 
@@ -147,11 +153,51 @@ def test_training_draws_after_it(
     assert str(striped) not in trainer.story()["training"]  # weights travel
 
 
+def test_it_is_validated_by_what_is_to_be_drawn(photos: Path, striped: Path) -> None:
+    kept = [photos / "cats" / "1.png"]
+    drawn = Distillation(load_example(striped, 4, 192))
+    validation = Validation(kept, damage_for(tiny_config("sr", 4)), None, drawn)
+    [sample] = validation.samples
+    [target] = validation.targets
+    assert torch.equal(target, drawn(Patch(*sample)).clean)
+    restored = tiny_model("sr", 4)(sample.damaged)
+    scores = []
+    for picture in (0.99 * sample.clean, 0.99 * target):
+
+        def restore(_: Tensor, picture: Tensor = picture) -> Restoration:
+            return restored._replace(image=picture)
+
+        scores.append(validation.score(restore, {"reconstruction": 1.0}))
+    near_photo, near_target = scores
+    assert near_target["valid/loss"] == pytest.approx(0.01 * target.mean().item(), rel=1e-3)
+    assert near_photo["valid/loss"] > 2 * near_target["valid/loss"]
+    assert near_photo["valid/psnr"] > near_target["valid/psnr"]
+
+
 def test_holes_and_codes_are_learned_from_photos_alone(photos: Path, tmp_path: Path) -> None:
     limits = Settings(steps=1, patch=48, batch=1, validation=0, distill="gone.pt2")
     for task, scale in (("inpaint", 1), ("reconstruct", 1)):
         config = tiny_config(task, scale)  # type: ignore[arg-type]
         assert Run(photos, tmp_path, limits).prepare(config, LITE["finetune"], None)
+
+
+def test_it_is_refused_where_it_would_do_nothing(photos: Path, adacode: Command) -> None:
+    for words in (
+        ("codebook", photos / "cats"),
+        ("representation", photos, "--codebooks", "a.safetensors"),
+        ("restoration", photos, "--prior", "p", "--task", "inpaint"),
+        ("all", photos, "--task", "inpaint"),
+    ):
+        told = adacode("train", *words, "--steps", "1", "--distill", "gone.pt2", check=2).stderr
+        assert "--distill is for super-resolution" in told
+
+
+def test_it_is_looked_at_before_the_first_stage(
+    photos: Path, tmp_path: Path, adacode: Command
+) -> None:
+    words = ("--steps", "1", "--patch", "64", "--distill", "gone.pt2", "-o", tmp_path / "run")
+    assert "gone.pt2: no such file" in adacode("train", "all", photos, *words, check=2).stderr
+    assert not (tmp_path / "run").exists()
 
 
 def test_its_numbers_are_checked() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -77,6 +78,13 @@ def test_photos_of_one_name_keep_their_extension_in_a_test_set(
     refused = adacode("degrade", clean, "-o", "other", check=2).stderr
     assert "would both become a_jpg.png" in refused
     assert not (tmp_path / "other").exists()
+
+
+def test_a_test_set_takes_the_longest_names(clean: Path, tmp_path: Path, adacode: Command) -> None:
+    for name in (f"{'a' * 251}.png", f"{'a' * 251}.jpg", f"{'b' * 249}.png"):
+        make_photo(96, 72).save(clean / name)
+    adacode("degrade", clean, "-o", "set")
+    assert len(tree(tmp_path / "set" / "degraded")) == 3 + 3
 
 
 def test_names_that_only_some_file_systems_tell_apart_keep_their_extension(tmp_path: Path) -> None:
@@ -225,6 +233,7 @@ def test_results_are_compared_with_their_references(
         ("a.jpg", "a_2mp.png"),
         ("a.jpg", "a_fit160x90.png"),
         ("a.jpg", "a_jpg_x4.png"),
+        ("a.jpg", "a_jpg-2_x4.png"),
         ("a.jpg", "a_inpainted_x4.png"),
         (f"{'a' * 250}.jpg", fitting("a" * 250, "_x4.png")),
     ],
@@ -234,6 +243,18 @@ def test_a_result_is_known_by_every_name_that_results_have(
 ) -> None:
     results = Results(tmp_path, [tmp_path / "b_x4.png", tmp_path / name, tmp_path / "aa_x4.png"])
     assert results.of(Path(photo), Path(), alone=True) == tmp_path / name
+
+
+def test_one_result_is_compared_with_its_photo_alone(
+    clean: Path, tmp_path: Path, adacode: Command
+) -> None:
+    (tmp_path / "results").mkdir()
+    for name in ("b_x4.png", "z_x4.png"):
+        shutil.copy(clean / "b.png", tmp_path / "results" / name)
+    done = adacode("eval", "results/b_x4.png", "--reference", clean, "--json")
+    assert list(json.loads(done.stdout)["photos"]) == [str(clean / "b.png")]
+    told = adacode("eval", "results/z_x4.png", "--reference", clean, check=1).stderr
+    assert "results/z_x4.png: no photo in" in told
 
 
 def test_a_result_is_its_own_photos(tmp_path: Path) -> None:
@@ -305,6 +326,8 @@ def test_what_cannot_be_scored_is_one_line(clean: Path, tmp_path: Path, adacode:
     assert "none" not in done.stdout
     (tmp_path / "empty").mkdir()
     assert "no photo" in adacode("eval", "empty", "--weights", weights, check=1).stderr
+    for line in (("eval", "gone", "--reference", clean), ("degrade", "gone", "-o", "set")):
+        assert "gone: no such file or folder" in adacode(*line, check=1).stderr
 
 
 @pytest.mark.parametrize(

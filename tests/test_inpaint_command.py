@@ -157,6 +157,12 @@ def test_a_folder_of_photos_takes_a_folder_of_masks(tmp_path: Path, adacode: Com
     assert differs.sum() <= 50
 
 
+def test_standard_input_has_no_name_for_a_mask(tmp_path: Path, adacode: Command) -> None:
+    (tmp_path / "masks").mkdir()
+    told = adacode("inpaint", "-", "--mask", "masks", "-o", "out.png", check=2).stderr
+    assert "--mask masks: standard input has no name; give the mask's file" in told
+
+
 @pytest.mark.usefixtures("weights")
 def test_masks_follow_the_tree_or_go_by_an_unambiguous_name(
     tmp_path: Path, adacode: Command

@@ -71,6 +71,12 @@ def test_what_is_read_is_not_written(tmp_path: Path, adacode: Command) -> None:
             told = adacode("weights", *words, "a.safetensors", *more, check=1).stderr
             assert "a.safetensors: is read from; give another name to write to" in told
     assert (tmp_path / "a.safetensors").read_bytes() == before
+    (tmp_path / "link.safetensors").symlink_to("nowhere")
+    (tmp_path / "folder.safetensors").mkdir()
+    words = ("convert", "a.safetensors")
+    assert "exists already" in adacode("weights", *words, "link.safetensors", check=1).stderr
+    told = adacode("weights", *words, "folder.safetensors", "--force", check=2).stderr
+    assert "folder.safetensors: is a folder" in told
 
 
 def test_bundled_models_are_mixed_and_converted_by_name(tmp_path: Path, adacode: Command) -> None:

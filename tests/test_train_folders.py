@@ -118,7 +118,7 @@ def test_a_folder_takes_one_run_at_a_time(tmp_path: Path, adacode: Command) -> N
     words = ("train", "codebook", mine, *ONCE, "-o", "run")
     code = (
         "import sys; from pathlib import Path; from adacode_cli.training.alone import alone_in\n"
-        "with alone_in(Path(sys.argv[1])): print(); sys.stdin.read()"
+        "with alone_in(Path(sys.argv[1])): print(flush=True); sys.stdin.read()"
     )
     command = [sys.executable, "-c", code, str(tmp_path / "run")]
     streams = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}

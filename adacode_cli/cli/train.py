@@ -69,7 +69,7 @@ class RunOptions:
     ] = None
     distill: Annotated[
         str | None,
-        typer.Option(help="Draw as another network does: weights, or a .pt2 of torch.export."),
+        typer.Option(help="Draw as another network does: a weights file, or torch.export's .pt2."),
     ] = None
     loss: Annotated[
         list[str] | None,
@@ -111,6 +111,11 @@ class RunOptions:
         tell_closed(photos, self.valid)
         return run
 
+    def refuse_distill(self, what: str) -> None:
+        """Raise ``UsageError`` where --distill would do nothing."""
+        if self.distill is not None:
+            raise UsageError(f"--distill is for super-resolution; {what} learns from photos alone")
+
     def chosen(self) -> dict[str, Any]:
         """Settings named on the command line."""
         named = ("steps", "preset", "batch", "accumulate", "patch", "learning_rate", "perceptual")
@@ -148,6 +153,7 @@ def codebook(
     run: RunOptions,
 ) -> None:
     """Stage I: learn the codebook of one class of photos."""
+    run.refuse_distill("a codebook")
     name = name or photos.resolve().name
     described = run.describe(photos, f"runs/codebooks/{name}", HOUR / 4)
     from adacode_cli.training import recipes
@@ -173,6 +179,7 @@ def representation(
     run: RunOptions,
 ) -> None:
     """Stage II: learn to mix the class codebooks, on clean photos of every class."""
+    run.refuse_distill("a prior")
     photos, books = one_folder(paths, codebooks)
     described = run.describe(photos, "runs/prior", HOUR)
     from adacode_cli.training import recipes
@@ -199,6 +206,8 @@ def restoration(
 ) -> None:
     """Stage III: learn to restore degraded photos, or photos with holes, with the prior."""
     kind, factor = task_of(task, scale)
+    if kind != "sr":
+        run.refuse_distill("filling holes")
     described = run.describe(photos, f"runs/{kind}-x{factor}", 4 * HOUR)
     from adacode_cli.training import recipes
 
@@ -223,6 +232,8 @@ def everything(
 ) -> None:
     """The three stages in order, with a share of the budget each."""
     kind, factor = task_of(task, scale)
+    if kind != "sr":
+        run.refuse_distill("filling holes")
     described = run.describe(photos, "runs", 6 * HOUR)
     from adacode_cli.training import recipes
 

@@ -198,8 +198,11 @@ def files_for(target: Path, names: list[str], *, force: bool) -> list[Path]:
     if target.suffix != ".safetensors":
         raise UsageError(f"{target}: the result is a .safetensors file; name it so")
     meant = [source for _, source in sources(names)]
-    if target.exists():
-        if any(target.samefile(file) for source in meant if (file := source.cached())):
+    if target.is_dir():
+        raise UsageError(f"{target}: is a folder; name a file")
+    if target.exists() or target.is_symlink():
+        here = [file for source in meant if (file := source.cached())]
+        if target.exists() and any(map(target.samefile, here)):
             raise FileExistsError(f"{target}: is read from; give another name to write to")
         if not force:
             raise FileExistsError(f"{target}: exists already; give another name, or --force")

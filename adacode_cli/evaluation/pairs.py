@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
-from adacode_cli.images.naming import ENDING, fitting, unreserved
+from adacode_cli.images.naming import ENDING, NUMBER, fitting, unreserved
 
 
 class Results:
@@ -15,9 +15,12 @@ class Results:
     def __init__(self, folder: Path, pictures: list[Path]) -> None:
         self.folder = folder
         self.named: dict[str, list[Path]] = defaultdict(list)
+        self.numbered: dict[str, list[Path]] = defaultdict(list)  # by their names without it
         endings: dict[tuple[str, str], int] = {}  # what follows a photo's stem → parts of it
         for path in pictures:
             self.named[path.name].append(path)
+            if (plain := NUMBER.sub(r"\1", path.name)) != path.name:
+                self.numbered[plain].append(path)
             endings.update(
                 {(tail, path.suffix): count for count, tail in enumerate(tails(path.stem))}
             )
@@ -43,14 +46,15 @@ class Results:
             )
         return best[0]
 
-    def called_after(self, photo: Path) -> list[tuple[tuple[int, int], Path]]:
-        """Pictures called as a photo's results are; the smaller the number, the more likely."""
+    def called_after(self, photo: Path) -> list[tuple[tuple[int, int, int], Path]]:
+        """Pictures called as a photo's results are; the smaller the numbers, the more likely."""
         stems = (photo.stem, f"{photo.stem}_{photo.suffix[1:]}")
         return [
-            ((count, extended), path)
+            ((numbered, count, extended), path)
+            for numbered, named in enumerate((self.named, self.numbered))
             for count, ending in self.endings
             for extended, stem in enumerate(stems)
-            for path in self.named.get(unreserved(fitting(stem, ending)), ())
+            for path in named.get(unreserved(fitting(stem, ending)), ())
         ]
 
 
@@ -76,9 +80,14 @@ def pairs(
     found = Results(pictures.parent if pictures.is_file() else pictures, results)
     root = reference.parent if reference.is_file() else reference
     folders = Counter(stem for stem, _ in {(p.stem, p.parent) for p in photos})
+    known = 0
     for path in photos:
         below = path.parent.relative_to(root)
         try:
             yield path, found.of(path, below, alone=folders[path.stem] == 1)
+            known += 1
         except ValueError as error:
-            yield path, error
+            if not pictures.is_file():
+                yield path, error
+    if pictures.is_file() and not known:
+        yield pictures, ValueError(f"{pictures}: no photo in {root} has a result of this name")

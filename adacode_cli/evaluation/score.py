@@ -183,6 +183,8 @@ def find_all(folder: Path) -> tuple[list[Path], list[OSError]]:
 
     Raises ``FileNotFoundError`` if there is no photo, ``OSError`` if it may be for that reason.
     """
+    if not folder.exists():
+        raise FileNotFoundError(f"{folder}: no such file or folder")
     if folder.is_file():
         return [folder], []
     inside = look_into(folder)

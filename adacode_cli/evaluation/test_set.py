@@ -16,6 +16,7 @@ from PIL import Image as PillowImage
 from adacode_cli.errors import UsageError
 from adacode_cli.evaluation.protocol import Case, Protocol, TooSmallError
 from adacode_cli.evaluation.score import find_all
+from adacode_cli.images.naming import fitting
 from adacode_cli.images.outputs import folded
 from adacode_cli.images.unfinished import named, unfinished
 
@@ -66,7 +67,7 @@ def names_of(photos: list[Path], root: Path) -> dict[Path, Path]:
     plain = {p: p.relative_to(below).with_suffix(".png") for p in photos}
     counts = Counter(map(key_of, plain.values()))
     names = {
-        p: name if counts[key_of(name)] == 1 else name.with_name(f"{p.stem}_{p.suffix[1:]}.png")
+        p: name if counts[key_of(name)] == 1 else name.with_name(with_extension(p))
         for p, name in plain.items()
     }
     taken: dict[str, Path] = {}
@@ -75,6 +76,11 @@ def names_of(photos: list[Path], root: Path) -> dict[Path, Path]:
         if other is not path:
             raise UsageError(f"{other} and {path} would both become {name}; rename one")
     return names
+
+
+def with_extension(photo: Path) -> str:
+    """photo.jpg → photo_jpg.png."""
+    return fitting(f"{photo.stem}_{photo.suffix[1:]}", ".png")
 
 
 def key_of(name: Path) -> str:

@@ -83,35 +83,43 @@ class Distillation:
         reduced = F.interpolate(patch.clean, size, mode="bicubic", antialias=True).clamp(0, 1)
         return torch.lerp(patch.degraded, reduced, self.clean)
 
+    @property
+    def device(self) -> torch.device:
+        """Where the network is."""
+        return next(self.network.parameters(), torch.zeros(())).device
+
     def to(self, device: torch.device) -> Distillation:
         """Move the network there, in place."""
         self.network.to(device)
         return self
 
 
-def load_example(path: Path, scale: int, patch: int) -> nn.Module:
+def load_example(path: Path, scale: int, patch: int, batch: int = 1) -> nn.Module:
     """The network to draw after: AdaCode's weights, or a program of ``torch.export`` (.pt2).
 
-    patch: pixels a side of what it is to draw. Raises ``CheckpointError`` or ``UsageError`` for
-    a file that can't be read, or holds a network that doesn't enlarge such patches ``scale``
-    times.
+    patch: pixels a side of what it is to draw, ``batch`` at once. Raises ``CheckpointError`` or
+    ``UsageError`` for a file that can't be read, or holds a network that doesn't enlarge such
+    patches ``scale`` times.
     """
+    if not path.is_file():
+        raise UsageError(f"{path}: no such file")
     network = load_program(path) if path.suffix == PROGRAM else Pictures(AdaCode.from_file(path))
-    image = torch.zeros(1, 3, patch // scale, patch // scale)
+    image = torch.zeros(batch, 3, patch // scale, patch // scale)
     try:
         with torch.no_grad():
             drawn = tuple(network(image).shape)
     except Exception as error:  # a program may hold anything
-        raise UsageError(f"{path}: can't draw patches of {patch} pixels ({error})") from error
-    if drawn != (1, 3, patch, patch):
+        raise UsageError(
+            f"{path}: can't draw {batch} patches of {patch} pixels; a program must be exported "
+            f"for any batch and size ({error})"
+        ) from error
+    if drawn != (batch, 3, patch, patch):
         raise UsageError(f"{path}: doesn't enlarge {scale} times: {tuple(image.shape)} → {drawn}")
     return network.requires_grad_(False)
 
 
 def load_program(path: Path) -> Program:
     """What ``torch.export.save`` wrote. Raises ``UsageError``."""
-    if not path.is_file():
-        raise UsageError(f"{path}: no such file")
     try:
         return Program(torch.export.load(path).module())
     except Exception as error:  # whatever a broken archive leads to

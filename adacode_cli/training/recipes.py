@@ -103,9 +103,9 @@ class Run:
             note(f"{stage.name}: no --perceptual network, so results will be softer")
         target = Target(settings.calm, settings.sharpen)
         dataset = PatchDataset(classes, settings.patch, damage, settings.seed, ENDLESS, target)
-        validation = Validation(aside[: settings.validation], damage, network)
-        watching = teacher if stage.teacher else None
         drawn = distillation_for(settings, config.scale)
+        validation = Validation(aside[: settings.validation], damage, network, drawn)
+        watching = teacher if stage.teacher else None
         return Lesson(dataset, validation, network, watching, drawn, skipped)
 
 
@@ -193,6 +193,7 @@ def train_all(run: Run, task: Task, scale: int, codes: int, dim: int, report: Re
     check_task(task, scale)
     clean = clean_config(run.settings.preset, (CodebookConfig(classes[0], codes, dim),))
     check_patch(run.settings.patch, clean.restoring(task, scale))
+    distillation_for(run.settings.for_task(task), scale)
     books, first = [], None
     for name in classes:
         part = SHARES[0] / len(classes)
@@ -258,7 +259,7 @@ def distillation_for(settings: Settings, scale: int) -> Distillation | None:
     """Whose pictures are drawn after, if anyone's. Raises as ``load_example``."""
     if settings.distill is None:
         return None
-    network = load_example(Path(settings.distill), scale, settings.patch)
+    network = load_example(Path(settings.distill), scale, settings.patch, settings.batch)
     return Distillation(network, settings.distill_clean, settings.distill_tones)
 
 

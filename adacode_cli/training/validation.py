@@ -17,8 +17,9 @@ from adacode_cli.evaluation.metrics import psnr_y
 from adacode_cli.model.adacode import Restoration
 from adacode_cli.training import losses
 from adacode_cli.training.damage import Damage, to_tensor
-from adacode_cli.training.dataset import load_photo, tell_skipped
+from adacode_cli.training.dataset import Patch, load_photo, tell_skipped
 from adacode_cli.training.degradations import Image
+from adacode_cli.training.distillation import Distillation
 from adacode_cli.training.perceptual import PerceptualNetwork
 
 SIDE = 192  # pixels of the clean square; a multiple of what every network asks for
@@ -48,9 +49,11 @@ class Validation:
     photos: list[Path]
     damage: Damage
     perceptual: PerceptualNetwork | None = None
+    distillation: Distillation | None = None  # what is to be drawn, if not the photo
 
     def __post_init__(self) -> None:
         self.samples: list[Sample] = []
+        self.drawn: list[Tensor] = []
         for number, path in enumerate(self.photos):
             try:
                 self.samples.append(self.sample(load_photo(path), number))
@@ -66,19 +69,33 @@ class Validation:
         damaged = self.damage(clean, np.random.default_rng((0, number)))
         return Sample(to_tensor(clean)[None], damaged[None])
 
+    @property
+    def targets(self) -> list[Tensor]:
+        """What each network is to draw, as in training: the clean square, or another's picture."""
+        if self.distillation is None:
+            return [sample.clean for sample in self.samples]
+        if not self.drawn:
+            place = self.distillation.device
+            moved = [Patch(*(tensor.to(place) for tensor in sample)) for sample in self.samples]
+            self.drawn = [self.distillation(patch).clean.cpu() for patch in moved]
+        return self.drawn
+
     @torch.no_grad()
     def score(self, restore: Restore, weights: dict[str, float]) -> dict[str, float]:
-        """``valid/psnr`` in dB, distances where there is a network, and their weighed loss."""
+        """``valid/psnr`` in dB, distances where there is a network, and their weighed loss.
+
+        PSNR is to the photo; the others are to what is to be drawn.
+        """
         psnr, distance, content, l1, finest = [], [0.0], [0.0], [], []
         weighed = [(weights[name], loss) for name, loss in FINEST.items() if name in weights]
-        for clean, damaged in self.samples:
+        for (clean, damaged), target in zip(self.samples, self.targets, strict=True):
             restored = restore(damaged).image
             image = show(restored, clean, damaged)
             psnr.append(psnr_y(image[0], clean[0]))
-            l1.append((image - clean).abs().mean().item())
-            finest.append(sum(w * loss(image, clean).item() for w, loss in weighed))
+            l1.append((image - target).abs().mean().item())
+            finest.append(sum(w * loss(image, target).item() for w, loss in weighed))
             if self.perceptual is not None:
-                pair = [picture.to(restored.device) for picture in (image, clean)]
+                pair = [picture.to(restored.device) for picture in (image, target)]
                 distance.append(self.perceptual.loss(*pair).item())
                 if "content" in weights:
                     content.append(self.perceptual.content(*pair).item())
