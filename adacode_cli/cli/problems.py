@@ -21,6 +21,7 @@ import typer
 
 from adacode_cli import stopping
 from adacode_cli.errors import UsageError
+from adacode_cli.launched import is_follower
 from adacode_cli.visible import joined, visible
 
 P = ParamSpec("P")
@@ -85,11 +86,6 @@ def explained(command: Callable[P, R]) -> Callable[P, R]:
             raise typer.Exit(2 if isinstance(error, UsageError) else 1) from error
 
     return guarded
-
-
-def is_follower() -> bool:
-    """Whether another process of a launcher's has the same words, and speaks about them."""
-    return int(os.environ.get("RANK", "0")) > 0
 
 
 def end_without_a_word() -> None:

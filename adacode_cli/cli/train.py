@@ -16,6 +16,7 @@ from adacode_cli.cli.progress import training_bar
 from adacode_cli.cli.report import tell
 from adacode_cli.counted import counted
 from adacode_cli.errors import UsageError
+from adacode_cli.launched import is_follower
 from adacode_cli.model.config import Task, usual_scale
 from adacode_cli.training.settings import SMALLEST, Settings, resolve
 
@@ -248,7 +249,7 @@ def tell_left_out(photos: Path) -> None:
     from adacode_cli.training.dataset import left_out
 
     count = left_out(photos)
-    if count and not problems.is_follower():
+    if count and not is_follower():
         several = counted(count, "photo")
         problems.say(f"{photos}: {several} beside the classes left out; a class is a folder")
 

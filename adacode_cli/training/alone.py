@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,14 +17,14 @@ TAKEN = (errno.EACCES, errno.EAGAIN)  # some systems say one, some the other
 
 
 @contextmanager
-def alone_in(folder: Path) -> Iterator[None]:
+def alone_in(folder: Path, *, follows: bool = False) -> Iterator[None]:
     """Within it, no other run writes into ``folder``, which is made if it isn't there.
 
-    Of a launcher's processes the first one speaks for all. Raises ``BlockingIOError`` where
-    another run is at it. The lock ends with the process, however that ends, and isn't inherited
-    by those that prepare patches, which may live a little longer.
+    A process that ``follows`` the first one of its run leaves that to it. Raises
+    ``BlockingIOError`` where another run is at it. The lock ends with the process, however that
+    ends, and isn't inherited by those that prepare patches, which may live a little longer.
     """
-    if fcntl is None or int(os.environ.get("RANK", "0")) > 0:
+    if fcntl is None or follows:
         yield
         return
     folder.mkdir(parents=True, exist_ok=True)

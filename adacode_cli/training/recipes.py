@@ -32,7 +32,7 @@ from adacode_cli.training.photos import NONE_ASIDE, keep_aside, list_skipped, us
 from adacode_cli.training.settings import Settings, write_toml
 from adacode_cli.training.stages import PRESETS, Stage
 from adacode_cli.training.target import Target
-from adacode_cli.training.trainer import Lesson, Report, Trainer
+from adacode_cli.training.trainer import Lesson, Report, Trainer, accelerator_for
 from adacode_cli.training.validation import Validation
 from adacode_cli.weights.describe import as_object
 
@@ -74,12 +74,14 @@ class Run:
         settings = self.settings.for_task(model.config.task)
         rules = PRESETS[settings.preset][stage]
         lesson = self.prepare(model.config, rules, teacher)
-        with alone_in(self.out):
+        first = accelerator_for(settings).is_main_process
+        with alone_in(self.out, follows=not first):
             trainer = Trainer(model, rules, lesson, settings, self.out)
-            # Only now: a folder that holds another run, which it refuses, stays as it is.
-            write_toml(settings, self.out / "settings.toml")
-            list_skipped(lesson.skipped, self.out)
-            if trainer.step and trainer.progress >= 1 and trainer.accelerator.is_main_process:
+            if first:
+                # Only now: a folder that holds another run, which it refuses, stays as it is.
+                write_toml(settings, self.out / "settings.toml")
+                list_skipped(lesson.skipped, self.out)
+            if trainer.step and trainer.progress >= 1:
                 note(f"{self.out}: {rules.name} is done already; a larger budget would go on")
             trainer.run(report)
         return trainer

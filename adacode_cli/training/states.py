@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from adacode_cli.visible import visible
+from adacode_cli.training.notes import note
 
 KEYS = frozenset({"run", "step"})  # that tell a state from other files of PyTorch's
 
@@ -51,7 +50,7 @@ class States:
                 return read_state(path)
             except ValueError as error:
                 instead = "an older one is tried" if paths else "none is older: it begins anew"
-                print(visible(f"adacode: {error}; {instead}"), file=sys.stderr, flush=True)
+                note(f"{error}; {instead}")
         return None
 
 

@@ -17,7 +17,7 @@ from accelerate.utils import DataLoaderConfiguration
 from torch import Tensor
 from torch.utils.data import DataLoader, Subset
 
-from adacode_cli.device import has_fast_bf16
+from adacode_cli.device import has_fast_bf16, resolve_device
 from adacode_cli.errors import UsageError
 from adacode_cli.model import checkpoint
 from adacode_cli.model.adacode import AdaCode, Restoration, merge
@@ -63,16 +63,7 @@ class Trainer:
         self.stage = stage.weighing(settings.losses, settings.begins)
         self.settings, self.lesson, self.folder = settings, lesson, folder
         torch.manual_seed(settings.seed)
-        if settings.device.startswith("cuda:"):  # Accelerate takes the one that is current
-            torch.cuda.set_device(settings.device)
-        self.accelerator = Accelerator(
-            mixed_precision=mixed_precision(settings.precision, settings.device),
-            gradient_accumulation_steps=settings.accumulate,
-            cpu=settings.device == "cpu",
-            step_scheduler_with_optimizer=False,
-            # From pinned memory alone: elsewhere what is copied may be gone before it has been.
-            dataloader_config=DataLoaderConfiguration(non_blocking=pins_memory(settings.device)),
-        )
+        self.accelerator = accelerator_for(settings)
         for helper in (lesson.network, lesson.teacher, lesson.distillation):
             if helper is not None:
                 helper.to(self.accelerator.device)
@@ -434,6 +425,21 @@ class Trainer:
         photos = [len(photos) for photos in self.lesson.dataset.classes]
         kinds = sorted(self.stage.losses)
         return json.dumps([self.bare.config.to_dict(), self.settings.seed, photos, kinds])
+
+
+def accelerator_for(settings: Settings) -> Accelerator:
+    """The device and the precision, and which of a launcher's processes this is."""
+    if settings.device.startswith("cuda:"):  # Accelerate takes the one that is current
+        torch.cuda.set_device(settings.device)
+    return Accelerator(
+        mixed_precision=mixed_precision(settings.precision, settings.device),
+        gradient_accumulation_steps=settings.accumulate,
+        # Unless it is told, each of several processes on the CPU would train for itself.
+        cpu=resolve_device(settings.device).type == "cpu",
+        step_scheduler_with_optimizer=False,
+        # From pinned memory alone: elsewhere what is copied may be gone before it has been.
+        dataloader_config=DataLoaderConfiguration(non_blocking=pins_memory(settings.device)),
+    )
 
 
 def pins_memory(device: str) -> bool:
