@@ -287,6 +287,23 @@ def test_another_run_is_not_continued(photos: Path, tmp_path: Path) -> None:
         train(photos, tmp_path / "run", CODEBOOK, settings(2, seed=1))
 
 
+def test_an_earlier_versions_run_that_kept_none_of_few_photos_aside_goes_on(
+    photos: Path, tmp_path: Path
+) -> None:
+    state = train(photos, tmp_path / "run", CODEBOOK, settings(1)).state()
+    config, seed, counts, kinds = json.loads(state["run"])
+    assert counts == [4, 4]
+    now = {**state, "run": json.dumps([config, seed, [5, 4], kinds])}
+    earlier = {name: value for name, value in now.items() if name != "aside"}
+    few = {**earlier, "run": json.dumps([config, seed, [6, 4], kinds])}
+    for other in (now, few):  # of photos that were taken away since, that isn't so
+        States(tmp_path / "run", "codebook", keep=1).save(other, 1)
+        with pytest.raises(UsageError, match="number of photos in each class"):
+            train(photos, tmp_path / "run", CODEBOOK, settings(2))
+    States(tmp_path / "run", "codebook", keep=1).save(earlier, 1)
+    assert train(photos, tmp_path / "run", CODEBOOK, settings(2)).step == 2
+
+
 @pytest.mark.parametrize("limits", [{"steps": 0}, {"steps": 5, "seconds": 0.0}])
 def test_a_budget_of_nothing_ends_at_once(
     limits: dict[str, float], photos: Path, tmp_path: Path

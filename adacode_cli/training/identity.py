@@ -7,6 +7,9 @@ from collections.abc import Iterator
 from itertools import zip_longest
 from typing import Any
 
+from adacode_cli.model.config import AdaCodeConfig
+
+FEW = range(4, 10)  # photos of a class, of which earlier versions kept none aside
 NAMES = ("network", "seed", "number of photos in each class", "losses")  # of an identity's parts
 
 
@@ -15,6 +18,20 @@ def differences(before: str, now: str) -> str:
     parts = zip_longest(NAMES, json.loads(before), json.loads(now), fillvalue=None)
     told = [line for name, *pair in parts for line in compared(str(name), *pair)]
     return "; ".join(told)
+
+
+def as_now(state: dict[str, Any], now: str) -> str:
+    """The identity in a state, in which an earlier version may have told less than is told now.
+
+    A configuration may lack fields; a class of a few photos counts them all, where one is now
+    kept aside. Such states don't say how many are.
+    """
+    config, seed, photos, *others = json.loads(state["run"])
+    here = json.loads(now)[2]
+    if "aside" not in state and len(photos) == len(here):
+        pairs = zip(photos, here, strict=True)
+        photos = [n - 1 if n in FEW and n - 1 == left else n for n, left in pairs]
+    return json.dumps([AdaCodeConfig.from_dict(config).to_dict(), seed, photos, *others])
 
 
 def compared(name: str, before: Any, now: Any) -> Iterator[str]:

@@ -21,7 +21,6 @@ from adacode_cli.device import has_fast_bf16, resolve_device
 from adacode_cli.errors import UsageError
 from adacode_cli.model import checkpoint
 from adacode_cli.model.adacode import AdaCode, Restoration, merge
-from adacode_cli.model.config import AdaCodeConfig
 from adacode_cli.restore.way import lacks_memory
 from adacode_cli.training import losses
 from adacode_cli.training.code_averages import CodeAverages
@@ -30,7 +29,7 @@ from adacode_cli.training.dataset import Patch, PatchDataset
 from adacode_cli.training.discriminator import Adversary
 from adacode_cli.training.distillation import Distillation
 from adacode_cli.training.figures import CodeUses, Figures, Log
-from adacode_cli.training.identity import differences
+from adacode_cli.training.identity import as_now, differences
 from adacode_cli.training.perceptual import PerceptualNetwork
 from adacode_cli.training.settings import Settings
 from adacode_cli.training.signals import leave_signals_to_the_trainer, noted_signals
@@ -365,6 +364,7 @@ class Trainer:
         """Everything that is needed to go on as if nothing had happened."""
         return {
             "run": self.identity(),
+            "aside": len(self.lesson.validation.photos) if self.lesson.validation else 0,
             "model": self.bare.state_dict(),
             "average": self.average.tensors,
             "optimiser": self.optimiser.state_dict(),
@@ -380,7 +380,7 @@ class Trainer:
 
     def resume(self, state: dict[str, Any]) -> None:
         """Go on from a saved state. Raises ``UsageError`` for another run's."""
-        if other := differences(self.as_now(state["run"]), self.identity()):
+        if other := differences(as_now(state, self.identity()), self.identity()):
             raise UsageError(
                 f"{self.folder} holds another run ({other}); give another folder with -o"
             )
@@ -413,12 +413,6 @@ class Trainer:
             **(scores or {}),
         }
         return {"training": json.dumps(told)}
-
-    @staticmethod
-    def as_now(identity: str) -> str:
-        """An identity that may have been written before a configuration had all of its fields."""
-        config, *others = json.loads(identity)
-        return json.dumps([AdaCodeConfig.from_dict(config).to_dict(), *others])
 
     def identity(self) -> str:
         """What must be the same for a run to be the same run."""
