@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from adacode_cli.model import checkpoint
 from adacode_cli.model.adacode import AdaCode
 from adacode_cli.training.photos import list_skipped
 from tests.conftest import Command, environment, make_photo, tree
@@ -27,12 +29,16 @@ def save_photos(folder: Path, count: int) -> Path:
 
 def test_a_single_class_goes_through_all_three_stages(tmp_path: Path, adacode: Command) -> None:
     mine = save_photos(tmp_path / "photos" / "mine", 3)
+    save_photos(mine / "more", 3)
     words = ("train", "all", mine.parent, "--steps", "8", *QUICK, "-o", "runs")
     weights = adacode(*words).stdout.strip()
     model = AdaCode.from_file(tmp_path / weights)
     assert model.config.task == "sr"
     assert [book.name for book in model.config.codebooks] == ["mine"]
     book = tmp_path / "runs" / "codebooks" / "mine" / "codebook.safetensors"
+    for made in (book, tmp_path / "runs" / "prior" / "representation.safetensors"):
+        story = json.loads(checkpoint.load(made).metadata["training"])
+        assert story["photos"] == 5, made  # and one kept aside
     refused = adacode("train", "restoration", mine, *ONCE, "--prior", book, check=1).stderr
     assert "not a prior from `adacode train representation`" in refused
 
@@ -87,6 +93,16 @@ def test_results_need_a_folder(tmp_path: Path, adacode: Command) -> None:
         told = adacode("train", "codebook", mine, *ONCE, "-o", out, check=2).stderr
         assert f"-o {out}: mine/0.png is a file; a run needs a folder" in told
     assert (mine / "0.png").read_bytes() == before
+
+
+def test_the_folders_of_all_stages_are_looked_at_before_the_first(
+    photos: Path, tmp_path: Path, adacode: Command
+) -> None:
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "prior").touch()
+    told = adacode("train", "all", photos, *ONCE, "-o", "runs", check=2).stderr
+    assert "-o runs/prior: runs/prior is a file; a run needs a folder" in told
+    assert tree(tmp_path / "runs") == ["prior"]
 
 
 def test_what_is_done_already_is_told_and_what_differs(photos: Path, adacode: Command) -> None:

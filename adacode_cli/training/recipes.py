@@ -23,7 +23,13 @@ from adacode_cli.model.config import (
 )
 from adacode_cli.training.alone import alone_in
 from adacode_cli.training.damage import Damage, Degraded, Holed, Nothing
-from adacode_cli.training.dataset import PatchDataset, classes_in, find_classes
+from adacode_cli.training.dataset import (
+    PatchDataset,
+    classes_in,
+    find_classes,
+    find_photos,
+    left_out,
+)
 from adacode_cli.training.degradations import CLEAN_REDUCTIONS, Strengths
 from adacode_cli.training.distillation import Distillation, load_example
 from adacode_cli.training.notes import note
@@ -60,6 +66,7 @@ class Run:
     out: Path
     settings: Settings
     valid: Path | None = None  # photos to validate on, instead of some kept aside
+    one_class: bool = False  # whatever folders its photos lie in
 
     def __post_init__(self) -> None:
         resolve_precision(self.settings.precision, resolve_device(self.settings.device))
@@ -86,12 +93,18 @@ class Run:
             trainer.run(report)
         return trainer
 
+    def classes(self) -> dict[str, list[Path]]:
+        """Class name → its photos; of one class all, also those beside folders in its own."""
+        if self.one_class and left_out(self.photos):
+            return {self.photos.name: find_photos(self.photos)}
+        return find_classes(self.photos)
+
     def prepare(self, config: AdaCodeConfig, stage: Stage, teacher: AdaCode | None) -> Lesson:
         """Photos that can be used, some of them kept aside, and the networks that watch."""
         settings = self.settings.for_task(config.task)
         damage = damage_for(config, settings.plain)
         check_patch(settings.patch, config)
-        classes, skipped = usable_classes(find_classes(self.photos), settings.patch)
+        classes, skipped = usable_classes(self.classes(), settings.patch)
         if self.valid is not None:
             found = find_classes(self.valid, "validate on")
             aside = [p for photos in found.values() for p in photos]
@@ -191,32 +204,30 @@ def train_all(run: Run, task: Task, scale: int, codes: int, dim: int, report: Re
     classes = list(classes_in(run.photos))
     if not classes:
         raise UsageError(f"{run.photos}: no subfolders; give each class a folder of its own")
-    # What the last stage would refuse is refused before the first.
+    # What the last stage would refuse is refused before the first: files in its place, too.
     check_task(task, scale)
     clean = clean_config(run.settings.preset, (CodebookConfig(classes[0], codes, dim),))
     check_patch(run.settings.patch, clean.restoring(task, scale))
     distillation_for(run.settings.for_task(task), scale)
+    single = replace(run, settings=run.settings.share(SHARES[0] / len(classes)), one_class=True)
+    each = {
+        name: replace(single, photos=run.photos / name, out=run.out / "codebooks" / name)
+        for name in classes
+    }
+    prior = replace(run, out=run.out / "prior", settings=run.settings.share(SHARES[1]))
+    restoring = replace(
+        run, out=run.out / f"{task}-x{scale}", settings=run.settings.share(SHARES[2])
+    )
     books, first = [], None
-    for name in classes:
-        part = SHARES[0] / len(classes)
-        only = replace(
-            run,
-            photos=run.photos / name,
-            out=run.out / "codebooks" / name,
-            settings=run.settings.share(part),
-        )
+    for name, only in each.items():
         trainer = train_codebook(only, name, codes, dim, first, report)
         if trainer.stopped_by:
             return trainer
         books.append(trainer.weights_file)
         first = first or trainer.weights_file
-    prior = replace(run, out=run.out / "prior", settings=run.settings.share(SHARES[1]))
     trainer = train_representation(prior, books, None, report)
     if trainer.stopped_by:
         return trainer
-    restoring = replace(
-        run, out=run.out / f"{task}-x{scale}", settings=run.settings.share(SHARES[2])
-    )
     return train_restoration(restoring, trainer.weights_file, task, scale, 0.9, None, report)
 
 
