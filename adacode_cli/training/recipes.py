@@ -94,7 +94,11 @@ class Run:
         return trainer
 
     def classes(self) -> dict[str, list[Path]]:
-        """Class name → its photos; of one class all, also those beside folders in its own."""
+        """Class name → its photos, sorted.
+
+        Folders within ``one_class`` count as classes, each as often as every other, unless photos
+        lie beside them: then it is a single one, and none is left out.
+        """
         if self.one_class and left_out(self.photos):
             return {self.photos.name: find_photos(self.photos)}
         return find_classes(self.photos)
