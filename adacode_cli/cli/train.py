@@ -259,7 +259,7 @@ def tell_closed(*folders: Path | None) -> None:
     from adacode_cli.training.dataset import closed_in
 
     for folder in folders:
-        if folder is not None and folder.is_dir() and not problems.is_follower():
+        if folder is not None and folder.is_dir() and not is_follower():
             for line in closed_in(folder):
                 problems.say(f"{line}; left out")
 
