@@ -294,6 +294,24 @@ def test_earlier_results_in_folders_below_are_left_out(tmp_path: Path, adacode: 
     assert len(filled.splitlines()) == 8  # without their photos
 
 
+def test_the_models_own_scale_is_no_other_setting(tmp_path: Path, adacode: Command) -> None:
+    (tmp_path / "in").mkdir()
+    make_photo(12, 8).save(tmp_path / "in" / "a.png")
+    adacode("sr", "in", "--scale", "4", "-o", "out", *TINY)
+    assert "1 done before" in adacode("sr", "in", "-o", "out", *TINY).stderr
+
+
+def test_a_folder_of_folders_says_how_to_look_into_them(tmp_path: Path, adacode: Command) -> None:
+    (tmp_path / "in" / "below").mkdir(parents=True)
+    make_photo(12, 8).save(tmp_path / "in" / "below" / "a.png")
+    told = adacode("sr", "in", "-o", "out", *TINY, check=2).stderr
+    assert "in: no picture in it; -r looks into its folders, too" in told
+    (tmp_path / "in" / "below" / "none").mkdir()
+    (tmp_path / "in" / "below" / "a.png").unlink()
+    told = adacode("sr", "in", "-r", "-o", "out", *TINY, check=2).stderr
+    assert told.strip().endswith("in: no picture in it")
+
+
 def test_a_format_without_a_mark_goes_by_its_name_beside_its_photo_alone(
     tmp_path: Path, adacode: Command
 ) -> None:

@@ -57,7 +57,7 @@ class PictureBar:
     def on_tile(self, source: Path, done: int, of: int) -> None:
         """``done`` of ``of`` tiles of a picture are ready."""
         self.begun[source] = done / of
-        self.show(f"tile {done} of {of} of {source.name}")
+        self.show(f"tile {done} of {of} of {source.name}" if of > 1 else source.name)
 
     def finished(self, source: Path) -> None:
         """A picture is written, or failed."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -126,7 +125,7 @@ def sr(
             suffix=wanted.suffix,
             weights=name,
             load=load,
-            settings={"size": asdict(wanted)},
+            settings={"size": wanted.told()},
             resize=wanted.size_for,
             timed=wanted.scale is not None,
         ),

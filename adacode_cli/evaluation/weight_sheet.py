@@ -26,7 +26,7 @@ def weight_sheet(photo: Maps, weights: Maps, names: list[str]) -> Image.Image:
     photo: (3, H, W) in [0, 1]. weights: (K, h, w) at stride 8, of a photo of this size.
     """
     height, width = photo.shape[1:]
-    factor = min(1.0, PANEL / max(height, width))
+    factor = PANEL / max(height, width)
     size = (max(1, round(factor * width)), max(1, round(factor * height)))
     seen = weights[:, : -(-height // CODE_STRIDE), : -(-width // CODE_STRIDE)]
     panels = {
@@ -38,7 +38,8 @@ def weight_sheet(photo: Maps, weights: Maps, names: list[str]) -> Image.Image:
         f"{name}: {one.min():.2f} (black) to {one.max():.2f}": enlarged(stretched(one), small)
         for name, one in zip(names, seen, strict=True)
     }
-    return stack([beside(panels), legend(seen, names), *rows_of_four(singles)])
+    rows = [beside(part, PANEL // 2) for part in in_fours(singles)]
+    return stack([beside(panels, PANEL), legend(seen, names), *rows])
 
 
 def smooth(weights: Maps) -> Maps:
@@ -75,9 +76,10 @@ def enlarged(pixels: NDArray[Any], size: tuple[int, int]) -> Image.Image:
     return Image.fromarray(pixels).convert("RGB").resize(size, Image.Resampling.BICUBIC)
 
 
-def beside(panels: dict[str, Image.Image]) -> Image.Image:
-    """Pictures of one size in a row, each under its name."""
+def beside(panels: dict[str, Image.Image], least: int = 0) -> Image.Image:
+    """Pictures of one size in a row, each under its name, which has ``least`` pixels of room."""
     width, height = next(iter(panels.values())).size
+    width = max(width, least)
     row, draw, font = new_sheet(len(panels) * (width + GAP) - GAP, height + LABEL)
     for number, (name, panel) in enumerate(panels.items()):
         draw.text((number * (width + GAP) + 4, 4), name, fill="black", font=font)
@@ -97,7 +99,7 @@ def legend(weights: Maps, names: list[str]) -> Image.Image:
     return row
 
 
-def rows_of_four(panels: dict[str, Image.Image]) -> list[Image.Image]:
-    """The panels, four a row."""
+def in_fours(panels: dict[str, Image.Image]) -> list[dict[str, Image.Image]]:
+    """The panels of each row."""
     items = list(panels.items())
-    return [beside(dict(items[i : i + 4])) for i in range(0, len(items), 4)]
+    return [dict(items[i : i + 4]) for i in range(0, len(items), 4)]

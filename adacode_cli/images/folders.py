@@ -116,3 +116,11 @@ def is_file(path: Path) -> bool:
 def is_folder(path: Path) -> bool:
     """Whether it leads to a folder."""
     return stat.S_ISDIR(mode_of(path))
+
+
+def has_folders(folder: Path) -> bool:
+    """Whether there are folders in it, hidden ones apart."""
+    try:
+        return any(is_folder(path) and not path.name.startswith(".") for path in folder.iterdir())
+    except OSError:
+        return False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 from PIL import Image
@@ -76,6 +76,13 @@ class WantedSize:
             )
         width, height = (max(1, round(factor * n)) for n in size)
         return width, height
+
+    def told(self) -> dict[str, object]:
+        """Its fields, for a result's mark: --scale 4 is the model's own 4, not 4.0."""
+        fields = asdict(self)
+        if self.scale is not None and self.scale == int(self.scale):
+            fields["scale"] = int(self.scale)
+        return fields
 
     @property
     def option(self) -> str:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from adacode_cli.errors import UsageError
-from adacode_cli.images.folders import MISSING, is_folder, is_there, mode_of, reason
+from adacode_cli.images.folders import MISSING, has_folders, is_folder, is_there, mode_of, reason
 from adacode_cli.images.formats import BY_SUFFIX, SUFFIXES, Format, add_plugin, format_of
 from adacode_cli.images.mark import hash_of, hash_source, same_settings, source_in
 from adacode_cli.images.naming import (
@@ -143,8 +143,10 @@ def unread(source: Source, wishes: Wishes, why: str) -> Result:
 
 def nothing_in(path: Path, wishes: Wishes) -> str:
     """A line about an input that holds no picture."""
-    chosen = wishes.choice.include or wishes.choice.exclude
-    return f"{path}: no picture in it" + (" that --include and --exclude leave" if chosen else "")
+    if wishes.choice.include or wishes.choice.exclude:
+        return f"{path}: no picture in it that --include and --exclude leave"
+    below = not wishes.choice.recursive and has_folders(path)
+    return f"{path}: no picture in it" + ("; -r looks into its folders, too" if below else "")
 
 
 def place(plan: Plan, job: Job, read_from: set[Path], wishes: Wishes) -> None:
