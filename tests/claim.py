@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
-from adacode_cli.evaluation.score import Judges, find_some, measure
+from adacode_cli.evaluation.score import Judges, find_all, measure
 from adacode_cli.model.adacode import AdaCode
 from adacode_cli.model.config import CODE_STRIDE, CodebookConfig, lite_config
 from adacode_cli.restore.reconstruction.reconstruct import decode, encode
@@ -255,7 +255,7 @@ def main() -> None:
     parser.add_argument("--plot", type=Path)
     args = parser.parse_args()
     judges = Judges(SqueezeFeatures(args.perceptual))
-    photos = find_some(args.valid)[:: args.every]
+    photos = find_all(args.valid)[0][:: args.every]
     results: dict[str, list[dict[str, float]]] = {key: [] for key in VARIANTS}
     for seed in args.seeds:
         settings = Settings(

@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from adacode_cli.cli.pictures import PictureOptions
     from adacode_cli.images.picture import Picture
 
-STREAM = Path("-")
-
 
 @dataclass(frozen=True)
 class Beside:
@@ -49,13 +47,12 @@ def beside(
     Raises ``UsageError``.
     """
     from adacode_cli.images.folders import is_folder
-    from adacode_cli.images.naming import Choice, find, real
+    from adacode_cli.images.naming import find, real
     from adacode_cli.images.outputs import name_outputs
 
     if where is None:
         return Beside(option, {}, given.force)
-    choice = Choice(given.recursive, tuple(given.include or ()), tuple(given.exclude or ()))
-    sources = find(given.inputs, choice)
+    sources = find(given.inputs, given.choice)
     if where.suffix.lower() == suffix and not is_folder(where):
         if len(sources) > 1:
             raise UsageError(

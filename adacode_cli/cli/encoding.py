@@ -5,8 +5,9 @@ from __future__ import annotations
 import codecs
 import sys
 
+from adacode_cli.visible import BYTES
+
 STRICT = frozenset({"strict", "surrogateescape"})  # not what a person asked for themselves
-BYTES = range(0xDC80, 0xDD00)  # how Python keeps the bytes of a name that are no text
 
 
 def take_any_text() -> None:

@@ -110,14 +110,13 @@ def names_of_masks(given: PictureOptions, choice: MaskChoice) -> MaskNames:
     """What tells which mask of a folder is whose."""
     from adacode_cli.images.folders import is_folder
     from adacode_cli.images.mask_names import MaskNames
-    from adacode_cli.images.naming import STREAM, Choice, find
+    from adacode_cli.images.naming import STREAM, find
 
     if choice.mask is None or not is_folder(Path(choice.mask)):
         return MaskNames()
     if STREAM in given.inputs:
         raise UsageError(f"--mask {choice.mask}: standard input has no name; give the mask's file")
-    chosen = Choice(given.recursive, tuple(given.include or ()), tuple(given.exclude or ()))
-    return MaskNames(find(given.inputs, chosen))
+    return MaskNames(find(given.inputs, given.choice))
 
 
 def contents_of_masks(choice: MaskChoice, files: MaskFiles) -> Callable[[Path], str | None]:

@@ -20,6 +20,7 @@ from adacode_cli.errors import UsageError
 
 if TYPE_CHECKING:
     from adacode_cli.images.formats import Format
+    from adacode_cli.images.naming import Choice
     from adacode_cli.restore.folder import Decode, Handling, Worker
     from adacode_cli.restore.plan import Plan, Wishes
     from adacode_cli.restore.restorer import Restorer
@@ -199,6 +200,13 @@ class PictureOptions:
         ),
     ] = False
 
+    @property
+    def choice(self) -> Choice:
+        """Which files of folders are meant."""
+        from adacode_cli.images.naming import Choice
+
+        return Choice(self.recursive, tuple(self.include or ()), tuple(self.exclude or ()))
+
     def restorer(
         self, weights: str, task: str, device: str, precision: str | None = None
     ) -> Restorer:
@@ -331,7 +339,6 @@ def settle(given: PictureOptions, operation: Operation) -> tuple[Plan, Wishes, s
     """The plan, what it was made from, and the hash of the weights. Raises ``UsageError``."""
     from adacode_cli.images.formats import format_named
     from adacode_cli.images.mark import hash_file
-    from adacode_cli.images.naming import Choice
     from adacode_cli.images.write import Encoding, check_encoding
     from adacode_cli.restore.plan import Wishes, fingerprint, make_plan
     from adacode_cli.weights import catalogue
@@ -361,7 +368,7 @@ def settle(given: PictureOptions, operation: Operation) -> tuple[Plan, Wishes, s
         out=given.out,
         suffix=operation.suffix,
         form=form,
-        choice=Choice(given.recursive, tuple(given.include or ()), tuple(given.exclude or ())),
+        choice=given.choice,
         force=given.force,
         skip_existing=given.skip_existing,
         encoding=encoding,

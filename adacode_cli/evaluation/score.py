@@ -170,14 +170,6 @@ def compare(result: Path, reference: Path, border: int, judges: Judges) -> Score
     return measure(restored, clean, border, judges)
 
 
-def find_some(folder: Path) -> list[Path]:
-    """The photos of a folder, or the one file. Raises ``FileNotFoundError`` if there is none.
-
-    That is what ``find_all`` says, too.
-    """
-    return find_all(folder)[0]
-
-
 def find_all(folder: Path) -> tuple[list[Path], list[OSError]]:
     """The photos of a folder, or the one file; and why folders in it can't be read.
 
@@ -190,8 +182,7 @@ def find_all(folder: Path) -> tuple[list[Path], list[OSError]]:
     inside = look_into(folder)
     closed = [OSError(line) for line in inside.told_closed()]
     if not inside.photos:
-        missing = FileNotFoundError(f"{folder}: no photo in it")
-        raise closed[0] if closed and folder.exists() else missing
+        raise closed[0] if closed else FileNotFoundError(f"{folder}: no photo in it")
     return sorted(inside.photos), closed
 
 

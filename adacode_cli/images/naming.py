@@ -74,7 +74,7 @@ class Choice:
 
     def of(self, found: list[Source]) -> list[Source]:
         """Those that are meant. Earlier results are not, unless their photos aren't, either."""
-        wanted = [s for s in found if not self.include or matches(s, self.include)]
+        wanted = [source for source in found if self.includes(source)]
         results = earlier_results([source.path for source in wanted])
         return [s for s in wanted if s.path not in results and not matches(s, self.exclude)]
 
@@ -95,10 +95,13 @@ class Choice:
         ]
         return Found(self.of(photos), closed, notes)
 
+    def includes(self, source: Source) -> bool:
+        """Whether a found file is asked for."""
+        return not self.include or matches(source, self.include)
+
     def takes(self, source: Source) -> bool:
         """Whether the patterns let a found file pass."""
-        chosen = not self.include or matches(source, self.include)
-        return chosen and not matches(source, self.exclude)
+        return self.includes(source) and not matches(source, self.exclude)
 
 
 def matches(source: Source, patterns: Sequence[str]) -> bool:
@@ -175,7 +178,7 @@ def is_result(path: Path, folders: set[Path]) -> bool:
     """Whether a file is a result, as it says, or as its photo in the same folder does."""
     if not folders:
         return False
-    return made_here(path) if format_of(path).marked else path.parent in folders
+    return mark_in(path) is not None if format_of(path).marked else path.parent in folders
 
 
 def folders_of_photo(path: Path, lie: dict[str, set[Path]], cut: list[Path]) -> set[Path]:
@@ -198,14 +201,13 @@ def names_of_results(photo: Path, suffix: str, form: str) -> set[str]:
     }
 
 
-def made_here(path: Path) -> bool:
-    """Whether a file says that this program made it."""
-    form = format_of(path)
+def mark_in(path: Path) -> str | None:
+    """What a file says about how this program made it, if it did."""
     try:
-        add_plugin(form, str(path))
+        add_plugin(format_of(path), str(path))
     except PictureError:  # said when it is read
-        return False
-    return read_mark(path) is not None
+        return None
+    return read_mark(path)
 
 
 def output_path(

@@ -12,12 +12,11 @@ from adacode_cli.errors import UsageError
 from adacode_cli.images.folders import is_file, is_there
 from adacode_cli.images.formats import BY_SUFFIX
 from adacode_cli.images.mark import hash_source, source_in
-from adacode_cli.images.metadata import read_mark
 from adacode_cli.images.naming import (
     STREAM,
     Source,
     is_file_name,
-    made_here,
+    mark_in,
     output_path,
     place_of,
     real,
@@ -100,11 +99,10 @@ def is_made_from(path: Path, source: Path) -> bool:
     """Whether a file is there and says that this program made it of ``source``."""
     if not (is_file(path) and is_file(source)):  # of a pipe nothing would be left to read
         return False
-    if path.suffix.lower() not in BY_SUFFIX or not made_here(path):
-        return False
-    recorded = source_in(read_mark(path) or "")
+    mark = mark_in(path) if path.suffix.lower() in BY_SUFFIX else None
+    recorded = mark and source_in(mark)
     try:
-        return recorded is not None and recorded == hash_source(source)
+        return bool(recorded) and recorded == hash_source(source)
     except OSError:  # said when it is read
         return False
 
