@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 
 from PIL import UnidentifiedImageError
 
@@ -44,6 +44,7 @@ Decode = Callable[[bytes, str, int], Picture | Animation]  # bytes, their name, 
 EXPECTED = (ValueError, OSError, ArithmeticError, MemoryError, RuntimeError)
 STDIN, STDOUT = "standard input", "standard output"  # what a person reads instead of -
 CODECS = 2  # threads that read, and as many that write
+MOMENT = 0.5  # seconds
 
 
 class Stopped(Exception):  # noqa: N818 not a fault
@@ -143,7 +144,7 @@ class FolderRun:
             thread.start()
         try:
             for _ in threads:
-                ended.get()  # not join: Ctrl-C in it would make a thread look ended
+                wait_for(ended)  # not join: Ctrl-C in it would make a thread look ended
         finally:
             self.stop.set()
             for thread in threads:
@@ -316,6 +317,18 @@ class FolderRun:
     def now(self) -> float:
         """Seconds since the run began."""
         return time.perf_counter() - self.began
+
+
+def wait_for(ended: SimpleQueue[None]) -> None:
+    """Until a thread has ended; a signal that came just before is heeded after a moment.
+
+    One that comes between Python's look for signals and its waiting is seen when it wakes.
+    """
+    while True:
+        try:
+            return ended.get(timeout=MOMENT)
+        except Empty:
+            continue
 
 
 def start_threads(pool: ThreadPoolExecutor, count: int) -> None:
